@@ -1,0 +1,43 @@
+// The error that crosses the file-system contract, and the errno numbers of this host.
+import { constants } from 'node:os'
+
+/** Symbolic error names as errno(3) spells them, e.g. `ENOENT`. */
+export type ErrnoName = keyof typeof constants.errno | 'EREMOTEIO' | 'EUCLEAN'
+
+const extra = { EREMOTEIO: 121, EUCLEAN: 117 } as const
+const numbers: Record<string, number> = { ...constants.errno, ...extra }
+const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name as ErrnoName]))
+
+/** The positive errno number of a name on this host. */
+export function errnoNumber(name: ErrnoName): number {
+  return numbers[name] ?? constants.errno.EIO
+}
+
+/** The name of a positive errno number; `EIO` for a number this host does not know. */
+export function errnoName(number: number): ErrnoName {
+  return names.get(number) ?? 'EIO'
+}
+
+/** The only error that crosses the file-system contract: an errno, and what caused it. */
+export class FsError extends Error {
+  override readonly name = 'FsError'
+  readonly code: ErrnoName
+  /** Positive errno number. */
+  readonly errno: number
+
+  constructor(code: ErrnoName, message?: string, options?: ErrorOptions) {
+    super(message === undefined ? code : `${code}: ${message}`, options)
+    this.code = code
+    this.errno = errnoNumber(code)
+  }
+
+  /** Any thrown value as an `FsError`: system errors keep their errno, everything else is EIO. */
+  static from(error: unknown): FsError {
+    if (error instanceof FsError) return error
+    if (error instanceof Error && 'code' in error && typeof error.code === 'string') {
+      const { code } = error
+      if (Object.hasOwn(numbers, code)) return new FsError(code as ErrnoName, error.message, { cause: error })
+    }
+    return new FsError('EIO', error instanceof Error ? error.message : String(error), { cause: error })
+  }
+}
