@@ -13,7 +13,7 @@ export interface MountOptions {
   readonly data: string
 }
 
-/** What a device calls back. Called on the event loop's thread. */
+/** What a device calls back, on the event loop's thread. `onRequest` is looked up once, by `openDevice`. */
 export interface DeviceHandler {
   /**
    * One request of `length` bytes lies in the current request buffer. Returns the length of the reply in the reply
@@ -36,18 +36,22 @@ export interface FuseDevice {
   /** Writes a whole message of `header` followed by `data`, at once. Errors go to `onError`; ENOENT is ignored. */
   reply(header: Uint8Array, data?: Uint8Array): void
   /**
-   * Answers request `unique` with up to `length` bytes of file `fd` from `offset`, off this thread.
-   * `done` is called when `fd` is no longer needed.
+   * Answers request `unique` with up to `length` (at most 16 MiB) bytes of file `fd` from `offset`: at once if they are
+   * in the page cache, else from the thread pool. `done` is called when `fd` is no longer needed, perhaps before this
+   * returns.
    */
   replyFromFile(unique: bigint, fd: number, offset: number, length: number, done: () => void): void
   /** Writes a notification at once; for those that cannot wait for a lock. False: the kernel does not know the object (ENOENT). */
   notify(message: Uint8Array): boolean
-  /** Writes a notification from a thread of its own, in order. Resolves false for ENOENT. */
+  /** Writes a copy of a notification from a thread of its own, in order. False: ENOENT, or the device was closed. */
   notifyLater(message: Uint8Array): Promise<boolean>
   /** Registers `fd` as a backing file (FUSE_DEV_IOC_BACKING_OPEN); returns its id. The descriptor may be closed after. */
   openBacking(fd: number): number
   closeBacking(id: number): void
-  /** Stops receiving and closes the descriptor: ends the connection if the mount is still there. */
+  /**
+   * Stops receiving and closes the descriptor: ends the connection if the mount is still there. While a notification
+   * is stuck behind requests, those get ECONNABORTED first. A closed device ignores replies; closing twice is harmless.
+   */
   close(): void
 }
 
@@ -57,8 +61,12 @@ export interface Addon {
   mount(target: string, options: MountOptions): number
   /** The same through `fusermount3 -o options`, which passes the descriptor back. Blocks while it runs. */
   mountWithHelper(target: string, options: string): number
-  /** umount2(2); `lazy`: MNT_DETACH. */
-  unmount(target: string, lazy: boolean): void
+  /** umount2(2), off this thread, which may have to serve the last writes; `lazy`: MNT_DETACH. */
+  unmount(target: string, lazy: boolean): Promise<void>
+  /**
+   * Takes over `fd`. The device calls `handler` from `start()` until `close()` or `onClose`, and keeps the event loop
+   * alive meanwhile. Neither `replyBuffer` nor a request buffer may be detached (transferred).
+   */
   openDevice(fd: number, handler: DeviceHandler, replyBuffer: Uint8Array): FuseDevice
 
   /** futimens(2). */
@@ -73,7 +81,10 @@ export interface Addon {
   copyFileRange(fromFd: number, fromOffset: number, toFd: number, toOffset: number, length: number): number
   /** ioctl FICLONE: shares all of `fromFd`'s extents with `toFd`. Throws EOPNOTSUPP where the host file system cannot. */
   clone(fromFd: number, toFd: number): void
-  /** Whether somebody, any process and any mapping, has the file open for writing (a read lease is refused). */
+  /**
+   * Whether somebody, any process and any mapping, has the file open for writing: a read lease is refused. `fd` must be
+   * read-only, since a writable one counts too; needs its owner's uid or CAP_LEASE.
+   */
   hasWriters(fd: number): boolean
   syncfs(fd: number): void
 }

@@ -52,6 +52,8 @@ export interface AttributeChanges {
   /** `'now'` asks the file system for its own clock (UTIME_NOW). */
   atime?: Timespec | 'now'
   mtime?: Timespec | 'now'
+  /** The caller changed the content and may not keep set-id bits: S_ISUID goes, and S_ISGID of a group-executable file. */
+  clearSetId?: boolean
 }
 
 /** File-system totals, as statvfs(3) reports them. */

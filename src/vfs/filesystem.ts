@@ -169,8 +169,8 @@ export interface CopyRange {
 
 /** How a file system tells the kernel (its own mount's) that something it cached is no longer true. */
 export interface KernelCache {
-  /** Cached attributes of a node. Never waits. */
-  invalidateAttributes(node: NodeId): void
+  /** Cached attributes of a node. Never waits. False: the kernel does not know the node (yet, or any more). */
+  invalidateAttributes(node: NodeId): boolean
   /** Cached attributes and pages of a node. Resolves when no program can read the old bytes any more. */
   invalidateData(node: NodeId, offset?: number, length?: number): Promise<void>
   /** One name. Resolves when it is gone; may wait for calls in progress in that directory: never await it inside one. */

@@ -1,0 +1,103 @@
+// The kernel driver: one /dev/fuse connection served by one session.
+import { addon, type FuseDevice } from '../host/addon.ts'
+import { KeepAwake } from '../host/keep-awake.ts'
+import type { KernelAbilities } from '../vfs/filesystem.ts'
+import { fuseChannel, traceTime } from '../vfs/trace.ts'
+import type { Agreement } from './init.ts'
+import { DeviceKernelCache } from './kernel-cache.ts'
+import type { MountedFileSystem, MountRequest } from './mount.ts'
+import { kernelOptions } from './options.ts'
+import { REPLY_BYTES, type Served, Session } from './session.ts'
+
+/** How long to stay awake after a request, in microseconds, unless the mount says otherwise. */
+const SPIN_US = 100
+
+export async function mountKernel(request: MountRequest): Promise<MountedFileSystem> {
+  const { fileSystem, target } = request
+  const onError = request.onError ?? (() => undefined)
+  const native = addon()
+  const privileged = process.geteuid?.() === 0
+  const options = kernelOptions(request)
+  const fd = privileged ? native.mount(target, options.mount) : native.mountWithHelper(target, options.helper)
+
+  const awake = new KeepAwake(request.spinUs ?? SPIN_US)
+  const replyBytes = Buffer.alloc(REPLY_BYTES)
+  const closed = new Deferred<void>()
+  const initialized = new Deferred<KernelAbilities>()
+
+  const handler = {
+    onRequest(length: number): number {
+      awake.touch()
+      return session.receive(length)
+    },
+    onError,
+    onClose(): void {
+      initialized.reject(new Error(`the mount on ${target} ended before it began`))
+      device.close()
+      Promise.resolve(fileSystem.detach?.()).then(() => closed.resolve(), closed.reject)
+    },
+  }
+  const device: FuseDevice = native.openDevice(fd, handler, replyBytes)
+  const session = new Session({
+    fileSystem,
+    device,
+    replyBytes,
+    wishes: { locks: fileSystem.locks !== undefined, readdirPlus: true },
+    onError,
+    onInitialized(agreement) {
+      const can = abilities(agreement, fileSystem.locks !== undefined, privileged)
+      fileSystem.attach?.(new DeviceKernelCache(device, can))
+      initialized.resolve(can)
+    },
+    watch: () => (fuseChannel.hasSubscribers ? publish : undefined),
+  })
+  const publish = ({ operation, request, us, error }: Served): void => {
+    const { node, pid, name, bytes } = request
+    fuseChannel.publish({
+      time: traceTime(),
+      mount: target,
+      op: operation,
+      node,
+      pid,
+      us,
+      ...(name === undefined ? {} : { name }),
+      ...(bytes === undefined ? {} : { bytes }),
+      ...(error === undefined ? {} : { error }),
+    })
+  }
+  device.start()
+
+  return {
+    target,
+    abilities: await initialized.promise,
+    limitations: [],
+    closed: closed.promise,
+    async unmount() {
+      native.unmount(target, false)
+      await closed.promise
+    },
+  }
+}
+
+/** A promise and its two ends; one that nobody waits for may fail in silence. */
+class Deferred<T> {
+  resolve!: (value: T) => void
+  reject!: (error: unknown) => void
+  readonly promise = new Promise<T>((resolve, reject) => {
+    this.resolve = resolve
+    this.reject = reject
+  })
+
+  constructor() {
+    this.promise.catch(() => undefined)
+  }
+}
+
+function abilities(agreement: Agreement, locks: boolean, privileged: boolean): KernelAbilities {
+  return {
+    passthrough: agreement.passthrough && privileged,
+    invalidation: true,
+    nameEpochs: agreement.nameEpochs,
+    locks,
+  }
+}

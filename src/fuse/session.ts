@@ -1,0 +1,236 @@
+// The kernel boundary: request bytes in, a call on the FileSystem, reply bytes out. It knows no device: whoever owns
+// one passes requests in and sends what comes out, so recorded requests are unit tests.
+import { DecodeError } from '../codec/errors.ts'
+import { viewOf } from '../codec/record.ts'
+import { EncodingError } from '../codec/text.ts'
+import type { FuseDevice } from '../host/addon.ts'
+import { type ErrnoName, FsError } from '../posix/errors.ts'
+import type { FileSystem, ReadResult } from '../vfs/filesystem.ts'
+import { BackingFiles } from './backing.ts'
+import { type Agreement, MAX_TRANSFER, negotiate, type Wishes } from './init.ts'
+import { OPERATIONS, type Operation } from './operations.ts'
+import * as P from './protocol.ts'
+import { HEADER_BYTES, Reply } from './reply.ts'
+import { Request } from './request.ts'
+
+/** What the session needs of the device. */
+export type SessionDevice = Pick<
+  FuseDevice,
+  'reply' | 'replyFromFile' | 'openBacking' | 'closeBacking' | 'setRequestBuffer'
+>
+
+/** A request's bytes: 1 MiB of data, a page for headers and names. */
+export const REQUEST_BYTES = MAX_TRANSFER + 4096
+export const REPLY_BYTES = 128 * 1024
+
+/** One served request, for those who watch (trace, statistics). */
+export interface Served {
+  readonly operation: string
+  readonly request: Request
+  /** Duration in microseconds. */
+  readonly us: number
+  readonly error?: ErrnoName
+}
+
+export interface SessionOptions {
+  readonly fileSystem: FileSystem
+  readonly device: SessionDevice
+  /** Replies are built here; at least REPLY_BYTES. */
+  readonly replyBytes: Buffer
+  readonly wishes: Wishes
+  /** INIT is agreed upon. */
+  readonly onInitialized: (agreement: Agreement) => void
+  /** Something went wrong that the caller only sees as EIO. */
+  readonly onError: (error: Error) => void
+  /** Watches requests; asked before each one, since watching costs. */
+  readonly watch?: () => ((served: Served) => void) | undefined
+}
+
+export class Session {
+  readonly fileSystem: FileSystem
+  readonly reply: Reply
+  backing: BackingFiles
+  /** The request in work: its bytes are valid until the operation's `call` returns. */
+  bytes: Buffer = Buffer.alloc(0)
+  view: DataView = viewOf(this.bytes)
+
+  /** Views of the arguments and results that come often, made once. */
+  readonly in = {
+    header: new P.InHeader(),
+    getattr: new P.GetattrIn(),
+    setattr: new P.SetattrIn(),
+    open: new P.OpenIn(),
+    create: new P.CreateIn(),
+    transfer: new P.TransferIn(),
+    flush: new P.FlushIn(),
+    release: new P.ReleaseIn(),
+  }
+  readonly out = { write: new P.WriteOut() }
+
+  readonly #options: SessionOptions
+  readonly #device: SessionDevice
+  /** Requests whose answer is a promise: those that an INTERRUPT can reach. */
+  readonly #waiting = new Map<number, Request>()
+  /** Request buffers that no call uses any more. */
+  readonly #spare: Buffer[] = []
+  #initialized = false
+
+  constructor(options: SessionOptions) {
+    this.#options = options
+    this.#device = options.device
+    this.fileSystem = options.fileSystem
+    this.reply = new Reply(options.replyBytes)
+    this.backing = new BackingFiles(options.device, false, options.onError)
+    this.useBuffer(Buffer.alloc(REQUEST_BYTES))
+  }
+
+  /** Number of requests that wait for an answer of the file system. */
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
+  /** Serves the request in the current buffer. Returns the length of the reply in `replyBytes`, or 0: none now. */
+  receive(length: number): number {
+    const header = this.in.header.at(this.view, 0)
+    const { opcode, unique, node, uid, gid, pid } = header
+    const end = header.length - header.extensionWords * 8
+    const operation = OPERATIONS.get(opcode)
+    const request = new Request(opcode, unique, node, uid, gid, pid, end)
+    const watch = this.#options.watch?.()
+    const began = watch === undefined ? 0 : performance.now()
+    try {
+      if (header.length !== length || end < P.InHeader.size)
+        throw new DecodeError('a request of another length than announced')
+      if (operation === undefined || (!this.#initialized && operation.name !== 'INIT')) throw new FsError('ENOSYS')
+      const result = operation.call(this, request)
+      if (result instanceof Promise) {
+        this.#answerLater(operation, request, result, began)
+        return 0
+      }
+      watch?.({ operation: operation.name, request, us: (performance.now() - began) * 1000 })
+      return operation.silent ? 0 : this.#finish(operation, request, result)
+    } catch (error) {
+      const failure = this.#failure(error)
+      watch?.({
+        operation: operation?.name ?? String(opcode),
+        request,
+        us: (performance.now() - began) * 1000,
+        error: failure.code,
+      })
+      return operation?.silent ? 0 : this.reply.finish(unique, HEADER_BYTES, failure.errno)
+    }
+  }
+
+  #finish(operation: Operation, request: Request, result: unknown): number {
+    const length = operation.encode(this, result, request)
+    return length === 0 ? 0 : this.reply.finish(request.unique, length)
+  }
+
+  #answerLater(operation: Operation, request: Request, result: Promise<unknown>, began: number): void {
+    const { bytes } = this
+    if (operation.keepsBytes) this.useBuffer(this.#spare.pop() ?? Buffer.alloc(REQUEST_BYTES))
+    this.#waiting.set(request.unique, request)
+    const settle = (send: () => number, error?: ErrnoName) => {
+      this.#waiting.delete(request.unique)
+      if (operation.keepsBytes && this.#spare.length < 8) this.#spare.push(bytes)
+      const watch = this.#options.watch?.()
+      watch?.({
+        operation: operation.name,
+        request,
+        us: (performance.now() - began) * 1000,
+        ...(error ? { error } : {}),
+      })
+      if (operation.silent) return
+      const length = send()
+      if (length > 0) this.send(this.reply.bytes.subarray(0, length))
+    }
+    const fail = (error: unknown) => {
+      const failure = this.#failure(error)
+      settle(() => this.reply.finish(request.unique, HEADER_BYTES, failure.errno), failure.code)
+    }
+    result.then((value) => {
+      let length: number
+      try {
+        length = this.#finish(operation, request, value)
+      } catch (error) {
+        fail(error)
+        return
+      }
+      settle(() => length)
+    }, fail)
+  }
+
+  /** The error to answer: anything but an FsError or a malformed request is a defect, logged and answered EIO. */
+  #failure(error: unknown): FsError {
+    if (error instanceof FsError) return error
+    if (error instanceof EncodingError) return new FsError('EILSEQ')
+    if (error instanceof DecodeError) return new FsError('EINVAL')
+    const failure = FsError.from(error)
+    this.#options.onError(error instanceof Error ? error : failure)
+    return failure
+  }
+
+  send(message: Uint8Array): void {
+    this.#device.reply(message)
+  }
+
+  /** Sends what a READ found: from memory, or from a file without passing through here. */
+  sendData(request: Request, result: ReadResult): number {
+    if (result instanceof Uint8Array) {
+      this.reply.finish(request.unique, HEADER_BYTES + result.length)
+      this.#device.reply(this.reply.bytes.subarray(0, HEADER_BYTES), result)
+    } else {
+      this.#device.replyFromFile(BigInt(request.unique), result.fd, result.offset, result.length, () => undefined)
+    }
+    return 0
+  }
+
+  interrupt(unique: number): void {
+    this.#waiting.get(unique)?.interrupt()
+  }
+
+  /** Receives the next request into `bytes`. */
+  useBuffer(bytes: Buffer): void {
+    this.bytes = bytes
+    this.view = viewOf(bytes)
+    this.#device.setRequestBuffer(bytes)
+  }
+
+  initialize(): { agreement: Agreement | null; major: number } {
+    const { major, minor, maxReadahead, flags } = new P.InitIn().at(this.view, P.InHeader.size)
+    if (major > P.FUSE_MAJOR) return { agreement: null, major }
+    const extended = (BigInt(flags) & P.INIT.INIT_EXT) !== 0n
+    const high = extended ? new P.InitInExtended().at(this.view, P.InHeader.size).flags2 : 0
+    const offer = { major, minor, flags: BigInt(flags) | (BigInt(high) << 32n), maxReadahead }
+    const agreement = major < P.FUSE_MAJOR ? null : negotiate(offer, this.#options.wishes)
+    if (agreement === null)
+      throw new FsError('EPROTO', `the kernel speaks FUSE ${major}.${minor}: 7.${P.FUSE_MINOR_MIN} is needed`)
+    this.backing = new BackingFiles(this.#device, agreement.passthrough, this.#options.onError)
+    this.#initialized = true
+    this.#options.onInitialized(agreement)
+    return { agreement, major }
+  }
+
+  /** With a kernel of a later major version only our major is said; it then asks again in our version. */
+  putInit({ agreement }: { agreement: Agreement | null; major: number }): number {
+    const end = HEADER_BYTES + P.InitOut.size
+    this.reply.bytes.fill(0, HEADER_BYTES, end)
+    const out = new P.InitOut().at(this.reply.view, HEADER_BYTES)
+    out.major = P.FUSE_MAJOR
+    out.minor = P.FUSE_MINOR
+    if (agreement === null) return end
+    Object.assign(out, {
+      minor: agreement.minor,
+      maxReadahead: agreement.maxReadahead,
+      flags: Number(agreement.flags & 0xffff_ffffn),
+      flags2: Number(agreement.flags >> 32n),
+      maxBackground: 64,
+      congestionThreshold: 48,
+      maxWrite: agreement.maxWrite,
+      timeGranularity: 1,
+      maxPages: agreement.maxPages,
+      maxStackDepth: agreement.passthrough ? 1 : 0,
+    })
+    return end
+  }
+}
