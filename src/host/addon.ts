@@ -51,6 +51,7 @@ export interface FuseDevice {
   /**
    * Stops receiving and closes the descriptor: ends the connection if the mount is still there. While a notification
    * is stuck behind requests, those get ECONNABORTED first. A closed device ignores replies; closing twice is harmless.
+   * Call it in a listener of process 'exit' too: a notification that is stuck would keep the dead mount in being.
    */
   close(): void
 }
@@ -82,11 +83,13 @@ export interface Addon {
   /** ioctl FICLONE: shares all of `fromFd`'s extents with `toFd`. Throws EOPNOTSUPP where the host file system cannot. */
   clone(fromFd: number, toFd: number): void
   /**
-   * Whether somebody, any process and any mapping, has the file open for writing: a read lease is refused. `fd` must be
-   * read-only, since a writable one counts too; needs its owner's uid or CAP_LEASE.
+   * Whether somebody else, any process and any mapping, has the file open for writing: a lease is refused. With a
+   * writable descriptor other readers count as well. Needs the file owner's uid or CAP_LEASE.
    */
   hasWriters(fd: number): boolean
   syncfs(fd: number): void
+  /** getxattr(2): the value, at most 64 KiB. Throws ENODATA if the file has no such attribute. */
+  getXattr(path: string, name: string): Uint8Array
 }
 
 let loaded: Addon | undefined

@@ -1,0 +1,427 @@
+// The addon: a small daemon in a child process (support/native-daemon.mjs) serves a mount through it, while this
+// process is the program that uses the mount and says what the daemon shall do.
+import { type ChildProcess, execFile, fork } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
+import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { addon } from '../../src/host/addon.ts'
+
+const run = promisify(execFile)
+const isRoot = process.getuid?.() === 0
+const native = addon()
+
+type Way = 'direct' | 'helper'
+interface Answer {
+  id?: number
+  event?: string
+  result?: unknown
+  error?: { code: string; message: string }
+}
+interface State {
+  errors: string[]
+  closed: number
+  done: number
+  backing: number
+  slow: boolean
+}
+
+/** A daemon that serves a mount, and what it can be told. */
+class Daemon {
+  readonly target: string
+  readonly content: string
+  readonly #child: ChildProcess
+  readonly #waiting = new Map<number, (answer: Answer) => void>()
+  #next = 1
+
+  private constructor(target: string, content: string, way: Way) {
+    this.target = target
+    this.content = content
+    this.#child = fork(join(import.meta.dirname, '../support/native-daemon.mjs'), [target, content, way], {
+      execArgv: [],
+    })
+    this.#child.on('message', (answer: Answer) => {
+      if (answer.id !== undefined) this.#waiting.get(answer.id)?.(answer)
+    })
+  }
+
+  static async start(content: string, way: Way): Promise<Daemon> {
+    const daemon = new Daemon(await mkdtemp(join(tmpdir(), 'proteus-native-')), content, way)
+    await daemon.event('ready')
+    return daemon
+  }
+
+  event(name: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const child = this.#child
+      const onMessage = (answer: Answer) => {
+        if (answer.event !== name) return
+        child.off('message', onMessage).off('exit', onExit)
+        resolve()
+      }
+      const onExit = (code: number | null) => reject(new Error(`the daemon ended with ${code} before '${name}'`))
+      child.on('message', onMessage).once('exit', onExit)
+    })
+  }
+
+  tell(command: string, argument?: unknown): Promise<unknown> {
+    const id = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, ({ result, error }) => {
+        this.#waiting.delete(id)
+        if (error) reject(Object.assign(new Error(error.message), { code: error.code }))
+        else resolve(result)
+      })
+      this.#child.send({ id, command, argument })
+    })
+  }
+
+  state(): Promise<State> {
+    return this.tell('state') as Promise<State>
+  }
+
+  /** Waits until the LOOKUP of `slow` has reached the daemon. */
+  async slowArrived(): Promise<void> {
+    while (!(await this.state()).slow) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+
+  /** The exit code after a command that makes the daemon end. */
+  async ends(command: 'exit' | 'leave'): Promise<number | null> {
+    const exit = once(this.#child, 'exit')
+    this.#child.send({ id: 0, command })
+    return (await exit)[0]
+  }
+
+  async stop(): Promise<void> {
+    await unmountLazily(this.target)
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      this.#child.kill('SIGKILL')
+      await once(this.#child, 'exit')
+    }
+    await rm(this.target, { recursive: true })
+  }
+}
+
+async function unmountLazily(target: string): Promise<void> {
+  while (await isMounted(target)) {
+    if (isRoot) await native.unmount(target, true)
+    else await run('fusermount3', ['-u', '-z', target])
+  }
+}
+
+async function mountLine(target: string): Promise<string | undefined> {
+  const lines = (await readFile('/proc/mounts', 'utf8')).split('\n')
+  return lines.find((line) => line.split(' ')[1] === target)
+}
+
+async function isMounted(target: string): Promise<boolean> {
+  return (await mountLine(target)) !== undefined
+}
+
+/** fuse_notify_inval_inode_out: only the attributes (offset -1). */
+function invalidateAttributes(node: bigint): string {
+  const message = Buffer.alloc(40)
+  message.writeUInt32LE(40, 0)
+  message.writeInt32LE(2, 4)
+  message.writeBigUInt64LE(node, 16)
+  message.writeBigInt64LE(-1n, 24)
+  return message.toString('hex')
+}
+
+/** fuse_notify_inval_entry_out for a name in the root. */
+function invalidateName(name: string): string {
+  const message = Buffer.alloc(32 + name.length + 1)
+  message.writeUInt32LE(message.length, 0)
+  message.writeInt32LE(3, 4)
+  message.writeBigUInt64LE(1n, 16)
+  message.writeUInt32LE(name.length, 24)
+  message.write(name, 32)
+  return message.toString('hex')
+}
+
+let work: string
+let content: string
+const bytes = randomBytes(300_001)
+
+beforeAll(async () => {
+  work = await mkdtemp(join(tmpdir(), 'proteus-content-'))
+  content = join(work, 'content')
+})
+
+afterAll(() => rm(work, { recursive: true }))
+
+for (const way of ['direct', 'helper'] as const) {
+  describe.skipIf(way === 'direct' && !isRoot)(
+    `a device mounted by ${way === 'direct' ? 'mount(2), as root' : 'fusermount3'}`,
+    () => {
+      let daemon: Daemon
+
+      beforeAll(async () => {
+        await writeFile(content, bytes)
+        daemon = await Daemon.start(content, way)
+      })
+      afterAll(() => daemon.stop())
+
+      it('appears among the mounts', async () => {
+        expect(await mountLine(daemon.target)).toMatch(
+          /^proteus:test \S+ fuse\.proteus \S*nosuid,nodev\S*max_read=131072/,
+        )
+      })
+
+      it('answers at once and later', async () => {
+        expect((await stat(join(daemon.target, 'file'))).size).toBe(bytes.length)
+        expect((await stat(join(daemon.target, 'late'))).ino).toBe(5)
+        await expect(stat(join(daemon.target, 'none'))).rejects.toMatchObject({ code: 'ENOENT' })
+      })
+
+      it('answers EIO for a handler that throws or returns nonsense, and lives on', async () => {
+        await expect(stat(join(daemon.target, 'throws'))).rejects.toMatchObject({ code: 'EIO' })
+        await expect(stat(join(daemon.target, 'long'))).rejects.toMatchObject({ code: 'EIO' })
+        expect((await daemon.state()).errors).toEqual(['thrown on purpose', expect.stringContaining('EMSGSIZE')])
+        expect((await stat(join(daemon.target, 'late'))).ino).toBe(5)
+      })
+
+      it('replies from a file, in memory or not, and says when it is done', async () => {
+        // Drops the content from the page cache, where the file system has one of its own.
+        await run('dd', [`if=${content}`, 'iflag=nocache', 'count=0', 'status=none'])
+        for (let round = 0; round < 2; round++) {
+          const before = await daemon.state()
+          const read = await readFile(join(daemon.target, 'file'))
+          expect(createHash('sha256').update(read).digest('hex')).toBe(createHash('sha256').update(bytes).digest('hex'))
+          expect((await daemon.state()).done).toBeGreaterThan(before.done)
+        }
+      })
+
+      it('replies the error of a file that cannot be read', async () => {
+        const handle = await open(join(daemon.target, 'folder'))
+        await expect(handle.read(Buffer.alloc(10), 0, 10, 0)).rejects.toMatchObject({ code: 'EISDIR' })
+        await handle.close()
+      })
+
+      it('notifies at once', async () => {
+        const file = join(daemon.target, 'file')
+        expect((await stat(file)).size).toBe(bytes.length)
+        await daemon.tell('resize', 7)
+        expect((await stat(file)).size).toBe(bytes.length)
+        expect(await daemon.tell('notify', invalidateAttributes(2n))).toBe(true)
+        expect((await stat(file)).size).toBe(7)
+        expect(await daemon.tell('notify', invalidateAttributes(99n))).toBe(false)
+        await expect(daemon.tell('notify', '1000000063000000')).rejects.toMatchObject({ code: 'EINVAL' })
+        await expect(daemon.tell('notifyLater', '1000000063000000')).rejects.toMatchObject({ code: 'EINVAL' })
+        await daemon.tell('resize', bytes.length)
+      })
+
+      it('notifies later, while a request holds the lock that the notification needs', async () => {
+        await stat(join(daemon.target, 'file'))
+        const slow = stat(join(daemon.target, 'slow'))
+        await daemon.slowArrived()
+        const notified = daemon.tell('notifyLater', invalidateName('file'))
+        expect(await daemon.tell('ping')).toBe(true)
+        await daemon.tell('answerSlow')
+        expect((await slow).ino).toBe(6)
+        expect(await notified).toBe(true)
+        expect(await daemon.tell('notifyLater', invalidateName('never-seen'))).toBe(false)
+      })
+
+      it.skipIf(way === 'helper')('hands a file over to the kernel: passthrough', async () => {
+        const handle = await open(join(daemon.target, 'backed'), 'r+')
+        const text = Buffer.from('written behind the daemon')
+        await handle.write(text, 0, text.length, 100)
+        expect((await readFile(content)).subarray(100, 100 + text.length)).toEqual(text)
+
+        const reader = openSync(content, 'r')
+        expect(native.hasWriters(reader)).toBe(true)
+        await handle.close()
+        while (native.hasWriters(reader)) await new Promise((resolve) => setTimeout(resolve, 5))
+        closeSync(reader)
+
+        await daemon.tell('closeBacking')
+        await expect(daemon.tell('closeBacking')).rejects.toMatchObject({ code: 'ENOENT' })
+      })
+
+      it('tells that the mount is gone', async () => {
+        const closed = daemon.event('closed')
+        await unmountLazily(daemon.target)
+        await closed
+        expect(await daemon.state()).toMatchObject({ closed: 1 })
+        expect(await daemon.tell('notify', invalidateAttributes(2n))).toBe(false)
+        expect(await daemon.tell('notifyLater', invalidateAttributes(2n))).toBe(false)
+        expect(await daemon.ends('leave')).toBe(0)
+      })
+    },
+  )
+}
+
+describe('closing a device', () => {
+  let daemon: Daemon
+  const start = async () => {
+    await writeFile(content, bytes)
+    daemon = await Daemon.start(content, isRoot ? 'direct' : 'helper')
+  }
+  afterEach(() => daemon.stop())
+
+  it('ends the connection, and the process has nothing to wait for', async () => {
+    await start()
+    await daemon.tell('close')
+    await expect(stat(join(daemon.target, 'file'))).rejects.toMatchObject({ code: 'ENOTCONN' })
+    expect(await daemon.state()).toMatchObject({ closed: 0 })
+    expect(await daemon.ends('leave')).toBe(0)
+  })
+
+  it('may happen inside the handler', async () => {
+    await start()
+    await expect(stat(join(daemon.target, 'closes'))).rejects.toMatchObject({ code: 'ECONNABORTED' })
+    expect(await daemon.state()).toMatchObject({ errors: [] })
+    expect(await daemon.ends('leave')).toBe(0)
+  })
+
+  it('frees a notification that waits behind a request', async () => {
+    await start()
+    await stat(join(daemon.target, 'file'))
+    const slow = stat(join(daemon.target, 'slow'))
+    const refused = expect(slow).rejects.toMatchObject({ code: 'ECONNABORTED' })
+    await daemon.slowArrived()
+    const first = daemon.tell('notifyLater', invalidateName('file'))
+    const second = daemon.tell('notifyLater', invalidateName('file'))
+    await daemon.tell('close')
+    await refused
+    expect(await first).toBeTypeOf('boolean')
+    expect(await second).toBe(false)
+    expect(await daemon.ends('leave')).toBe(0)
+  })
+
+  it('happens by itself when the process exits, even with a waiting notification', async () => {
+    await start()
+    await stat(join(daemon.target, 'file'))
+    const refused = expect(stat(join(daemon.target, 'slow'))).rejects.toMatchObject({ code: 'ECONNABORTED' })
+    await daemon.slowArrived()
+    void daemon.tell('notifyLater', invalidateName('file'))
+    await daemon.tell('ping')
+    expect(await daemon.ends('exit')).toBe(0)
+    await refused
+  })
+})
+
+describe('mounting', () => {
+  const options = { source: 'proteus:test', subtype: 'proteus', flags: 6, data: '' }
+
+  it('says what is wrong', () => {
+    const missing = join(work, 'missing')
+    expect(() => native.mount(missing, options)).toThrow(expect.objectContaining({ code: 'ENOENT', errno: 2 }))
+    expect(() => native.mountWithHelper(missing, '')).toThrow(/^ENOENT: .*fusermount3: .*missing/)
+    expect(() => native.mountWithHelper(work, 'no_such_option')).toThrow(/fusermount3/)
+    // @ts-expect-error: the types say so too
+    expect(() => native.mount(work, { ...options, data: 7 })).toThrow(TypeError)
+  })
+
+  it.skipIf(!isRoot)('refuses options that the kernel does not know', () => {
+    expect(() => native.mount(work, { ...options, data: 'nonsense' })).toThrow(
+      expect.objectContaining({ code: 'EINVAL' }),
+    )
+  })
+
+  it('rejects to unmount what is not mounted', async () => {
+    await expect(native.unmount(work, false)).rejects.toMatchObject({ syscall: 'umount' })
+  })
+
+  it('refuses a descriptor that cannot be polled, and a request buffer that is too small', () => {
+    const handler = { onRequest: () => 0, onError: () => {}, onClose: () => {} }
+    expect(() => native.openDevice(987_654, handler, new Uint8Array(16))).toThrow(/EBADF/)
+    const device = native.openDevice(openSync('/dev/fuse', 'r+'), handler, new Uint8Array(16))
+    expect(() => device.setRequestBuffer(new Uint8Array(8191))).toThrow(RangeError)
+    expect(() => device.start()).toThrow(/ENOBUFS/)
+    device.close()
+    expect(() => device.start()).toThrow(/ENODEV/)
+  })
+})
+
+describe('system calls', () => {
+  let path: string
+  let fd: number
+
+  beforeAll(() => {
+    path = join(work, 'calls')
+    fd = openSync(path, 'w+')
+    writeSync(fd, bytes)
+  })
+  afterAll(() => closeSync(fd))
+
+  it('set and read times to the nanosecond', () => {
+    const into = new Float64Array(10)
+    native.utimens(fd, -5, 123_456_789, 1_700_000_000, 1)
+    native.fstat(fd, into)
+    const expected = fstatSync(fd, { bigint: true })
+    expect([...into]).toEqual([
+      bytes.length,
+      Number(expected.blocks),
+      -5,
+      123_456_789,
+      1_700_000_000,
+      1,
+      Number(expected.ctimeNs / 1_000_000_000n),
+      Number(expected.ctimeNs % 1_000_000_000n),
+      1,
+      Number(expected.mode),
+    ])
+    const omit = 0x3ffffffe
+    native.utimens(fd, 0, omit, 9, 9)
+    native.fstat(fd, into)
+    expect([...into.subarray(2, 6)]).toEqual([-5, 123_456_789, 9, 9])
+  })
+
+  it('report errors with code, errno and syscall', () => {
+    expect(() => native.fstat(987_654, new Float64Array(10))).toThrow(
+      expect.objectContaining({ code: 'EBADF', errno: 9, syscall: 'fstat' }),
+    )
+    expect(() => native.fstat(fd, new Float64Array(9))).toThrow(TypeError)
+    expect(() => native.fstat(-1, new Float64Array(10))).toThrow(TypeError)
+    expect(() => native.fallocate(fd, 0, 0, 0)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
+    expect(() => native.seek(fd, 1 << 30, 3)).toThrow(expect.objectContaining({ code: 'ENXIO' }))
+  })
+
+  it('allocate, find holes, copy ranges and sync', () => {
+    const other = openSync(join(work, 'copy'), 'w+')
+    native.fallocate(other, 0, 0, 1 << 20)
+    expect(fstatSync(other).size).toBe(1 << 20)
+    let copied = 0
+    while (copied < bytes.length) {
+      copied += native.copyFileRange(fd, copied, other, (1 << 20) + copied, bytes.length - copied)
+    }
+    expect(fstatSync(other).size).toBe((1 << 20) + bytes.length)
+    const end = fstatSync(fd).size
+    expect(native.seek(fd, 0, 3)).toBe(0)
+    expect(native.seek(fd, 0, 4)).toBe(end)
+    native.syncfs(other)
+    closeSync(other)
+  })
+
+  it('clone where the host can, and say so where not', () => {
+    const other = openSync(join(work, 'clone'), 'w+')
+    try {
+      native.clone(fd, other)
+      expect(fstatSync(other).size).toBe(bytes.length)
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'EOPNOTSUPP' })
+    }
+    closeSync(other)
+  })
+
+  it('see who can write', async () => {
+    const reader = openSync(path, constants.O_RDONLY)
+    expect(native.hasWriters(reader)).toBe(true)
+    const alone = join(work, 'alone')
+    await writeFile(alone, 'x')
+    const only = openSync(alone, constants.O_RDONLY)
+    expect(native.hasWriters(only)).toBe(false)
+    const writer = openSync(alone, constants.O_WRONLY)
+    expect(native.hasWriters(only)).toBe(true)
+    closeSync(writer)
+    expect(native.hasWriters(only)).toBe(false)
+    closeSync(only)
+    closeSync(reader)
+  })
+})
