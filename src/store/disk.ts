@@ -1,0 +1,130 @@
+// The host's file system as the store uses it: the few calls that the journal and content files need.
+// A test passes its own `Disk` to inject ENOSPC, EIO and torn writes.
+import { execFile } from 'node:child_process'
+import fs from 'node:fs'
+import { addon } from '../host/addon.ts'
+import { FsError } from '../posix/errors.ts'
+
+/** What `Disk.stat` fills in, by index. */
+export const STAT = {
+  size: 0,
+  blocks: 1,
+  atimeSec: 2,
+  atimeNsec: 3,
+  mtimeSec: 4,
+  mtimeNsec: 5,
+  ctimeSec: 6,
+  ctimeNsec: 7,
+  nlink: 8,
+  mode: 9,
+  length: 10,
+} as const
+
+/** Space of the host file system, in bytes and inodes. */
+export interface HostSpace {
+  readonly bytes: number
+  readonly freeBytes: number
+  readonly availableBytes: number
+  readonly files: number
+  readonly freeFiles: number
+}
+
+/**
+ * System calls. They throw errors with `code` as Node's do. Only what returns a promise may wait for the device:
+ * everything else is answered from the page cache.
+ */
+export interface Disk {
+  open(path: string, flags: number, mode?: number): number
+  close(fd: number): void
+  read(fd: number, into: Uint8Array, position: number): number
+  /** Like pwrite(2), it may write less than asked. */
+  write(fd: number, data: Uint8Array, position: number): number
+  /** Writes at the end of the file of a descriptor opened with O_APPEND. */
+  append(fd: number, data: Uint8Array): number
+  truncate(fd: number, size: number): void
+  /** fstat(2) into an array indexed by `STAT`. */
+  stat(fd: number, into: Float64Array): void
+  /** futimens(2), with UTIME_NOW and UTIME_OMIT. */
+  utimens(fd: number, atimeSec: number, atimeNsec: number, mtimeSec: number, mtimeNsec: number): void
+  allocate(fd: number, mode: number, offset: number, length: number): void
+  seek(fd: number, offset: number, whence: number): number
+  copyRange(fromFd: number, fromOffset: number, toFd: number, toOffset: number, length: number): number
+  /** Whether anybody has the file of this read-only descriptor open or mapped for writing. */
+  hasWriters(fd: number): boolean
+  /** Names in a directory; none if it does not exist. */
+  list(directory: string): string[]
+  makeDirectory(path: string): void
+  unlink(path: string): void
+  space(path: string): HostSpace
+  /** fsync(2), or fdatasync(2) with `dataOnly`. */
+  sync(fd: number, dataOnly: boolean): Promise<void>
+  /** Resolves when everything written to the file system of `path` is on stable storage: syncfs(2). */
+  syncFileSystem(path: string): Promise<void>
+  /** unlink(2) away from the event loop: freeing a long file takes long. */
+  unlinkLater(path: string): Promise<void>
+}
+
+/** The same calls, which fail with FsError. */
+export function withFsErrors(disk: Disk): Disk {
+  const wrap =
+    (call: (...parameters: never[]) => unknown) =>
+    (...parameters: never[]): unknown => {
+      try {
+        const result = call.apply(disk, parameters)
+        if (!(result instanceof Promise)) return result
+        return result.catch((error: unknown) => {
+          throw FsError.from(error)
+        })
+      } catch (error) {
+        throw FsError.from(error)
+      }
+    }
+  return Object.fromEntries(Object.entries(disk).map(([name, call]) => [name, wrap(call)])) as unknown as Disk
+}
+
+export const hostDisk: Disk = {
+  open: (path, flags, mode = 0o600) => fs.openSync(path, flags, mode),
+  close: (fd) => fs.closeSync(fd),
+  read: (fd, into, position) => fs.readSync(fd, into, 0, into.length, position),
+  write: (fd, data, position) => fs.writeSync(fd, data, 0, data.length, position),
+  append: (fd, data) => fs.writeSync(fd, data, 0, data.length, null),
+  truncate: (fd, size) => fs.ftruncateSync(fd, size),
+  stat: (fd, into) => addon().fstat(fd, into),
+  utimens: (fd, atimeSec, atimeNsec, mtimeSec, mtimeNsec) =>
+    addon().utimens(fd, atimeSec, atimeNsec, mtimeSec, mtimeNsec),
+  allocate: (fd, mode, offset, length) => addon().fallocate(fd, mode, offset, length),
+  seek: (fd, offset, whence) => addon().seek(fd, offset, whence),
+  copyRange: (fromFd, fromOffset, toFd, toOffset, length) =>
+    addon().copyFileRange(fromFd, fromOffset, toFd, toOffset, length),
+  hasWriters: (fd) => addon().hasWriters(fd),
+  list: (directory) => (fs.existsSync(directory) ? fs.readdirSync(directory) : []),
+  makeDirectory: (path) => {
+    fs.mkdirSync(path, { recursive: true, mode: 0o700 })
+  },
+  unlink: (path) => fs.unlinkSync(path),
+  space: (path) => {
+    const { bsize, blocks, bfree, bavail, files, ffree } = fs.statfsSync(path)
+    return {
+      bytes: blocks * bsize,
+      freeBytes: bfree * bsize,
+      availableBytes: bavail * bsize,
+      files,
+      freeFiles: ffree,
+    }
+  },
+  sync: (fd, dataOnly) =>
+    new Promise((resolve, reject) => {
+      const done = (error: Error | null) => (error ? reject(error) : resolve())
+      if (dataOnly) fs.fdatasync(fd, done)
+      else fs.fsync(fd, done)
+    }),
+  syncFileSystem: (path) =>
+    new Promise((resolve, reject) => {
+      // syncfs(2) takes as long as the device does; coreutils' sync(1) runs it outside of this process.
+      execFile('sync', ['--file-system', path], (error) => (error ? reject(error) : resolve()))
+    }),
+  unlinkLater: (path) =>
+    new Promise((resolve, reject) => {
+      fs.unlink(path, (error) => (error && error.code !== 'ENOENT' ? reject(error) : resolve()))
+    }),
+}

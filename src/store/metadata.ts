@@ -1,0 +1,366 @@
+// The volume's database: SQLite, with the journal in front of it.
+//
+// Every operation runs its statements inside one long transaction (a batch) and ends with `commit`, which writes them
+// to the journal. The batch itself is committed to SQLite after many operations, or a second. So
+//
+//   state of the volume = what SQLite has committed + the journal's records after `meta.sequence`
+//
+// holds at every moment, because `meta.sequence` is part of each batch. The crash windows, one by one:
+// - Before the journal record is whole: SQLite rolls the batch back, the reader ignores the torn record; the operation
+//   never happened, and its caller was never told otherwise.
+// - After the record, before the batch is committed: the records after `meta.sequence` are executed again.
+// - While the batch is committed: SQLite makes that atomic, and with it the sequence from which to replay.
+// - Between the commit and the removal of old segments: their records are at or below `meta.sequence`, hence skipped.
+//
+// Loss of power takes what was not synced. SQLite's own log (the WAL) loses a suffix of commits at most, and segments
+// are removed only when the WAL has been synced past them; so the equation holds for what is left, and `sync` needs
+// no more than the journal's segments on stable storage.
+//
+// SQLite itself never syncs while the volume is in use (synchronous = OFF): that would stop the event loop. The syncs
+// that its log needs are made here, between its steps (see `#writeBack`).
+import { constants } from 'node:fs'
+import SqliteDatabase from 'better-sqlite3'
+import { FsError } from '../posix/errors.ts'
+import type { Clock } from './clock.ts'
+import { type Disk, STAT } from './disk.ts'
+import { Journal, type JournalRecord, type Parameter } from './journal.ts'
+import { FORMAT, SCHEMA, SET_META, STATEMENTS } from './schema.ts'
+
+export interface MetadataLimits {
+  /** Operations in one batch. */
+  readonly batchOperations: number
+  /** How long an operation may wait for its batch to be committed, in milliseconds. */
+  readonly batchMs: number
+  /** Bytes of journal after which a new segment is begun and the old ones are retired. */
+  readonly segmentBytes: number
+  /** Bytes of SQLite's log after which it is written back to the database file. */
+  readonly logBytes: number
+}
+
+export const METADATA_LIMITS: MetadataLimits = {
+  batchOperations: 2000,
+  batchMs: 1000,
+  segmentBytes: 8 << 20,
+  logBytes: 16 << 20,
+}
+
+export interface MetadataOptions {
+  readonly disk: Disk
+  readonly clock: Clock
+  /** Told of a failure that no caller waits for. */
+  readonly onBackgroundError: (error: Error) => void
+  readonly limits: MetadataLimits
+}
+
+const SEQUENCE = 'sequence'
+
+export class Metadata {
+  readonly #disk: Disk
+  readonly #clock: Clock
+  readonly #limits: MetadataLimits
+  readonly #onBackgroundError: (error: Error) => void
+  readonly #database: SqliteDatabase.Database
+  readonly #statements: readonly SqliteDatabase.Statement[]
+  readonly #journal: Journal
+  /** Descriptors of our own to sync with. Closing one of the database file gives up SQLite's lock on it. */
+  readonly #databaseFd: number
+  readonly #logFd: number
+  /** The operation under way. */
+  #record: JournalRecord = [0]
+  /** The last operation done, and the last one that SQLite has committed. */
+  #sequence: number
+  #committed: number
+  #inBatch = false
+  #cancelFlush: (() => void) | undefined
+  /** SQLite's log is being written back: nothing may be added to it. */
+  #commitsHeld = false
+  #retiring: Promise<void> | undefined
+  #failure: FsError | undefined
+
+  private constructor(path: string, database: SqliteDatabase.Database, journal: Journal, options: MetadataOptions) {
+    this.#disk = options.disk
+    this.#clock = options.clock
+    this.#limits = options.limits
+    this.#onBackgroundError = options.onBackgroundError
+    this.#database = database
+    this.#journal = journal
+    this.#statements = STATEMENTS.map((sql) => database.prepare(sql))
+    this.#sequence = this.#committed = Number(this.meta(SEQUENCE) ?? 0)
+    this.#recover()
+    this.#databaseFd = this.#disk.open(path, constants.O_RDONLY)
+    this.#logFd = this.#disk.open(`${path}-wal`, constants.O_RDONLY)
+  }
+
+  /**
+   * Opens the database `path` and the journal in `journalDirectory`, making them if they do not exist, and brings the
+   * database up to the last whole record. Throws `DatabaseBusy` if a process has it open, and an Error that says why
+   * if it is of an unknown format or damaged.
+   */
+  static async open(path: string, journalDirectory: string, options: MetadataOptions): Promise<Metadata> {
+    const database = openDatabase(path)
+    let journal: Journal | undefined
+    try {
+      journal = Journal.open(options.disk, journalDirectory)
+      const metadata = new Metadata(path, database, journal, options)
+      // Records after a gap must be gone for good before new ones get the same sequences.
+      journal.removeBefore(journal.segment)
+      await journal.syncDirectory()
+      database.pragma('synchronous = OFF')
+      return metadata
+    } catch (error) {
+      journal?.close()
+      database.close()
+      throw error
+    }
+  }
+
+  /** Prepares a query. Statements that change the volume are in schema.ts instead. */
+  query<Row>(sql: string): SqliteDatabase.Statement<Parameter[], Row> {
+    return this.#database.prepare<Parameter[], Row>(sql)
+  }
+
+  meta(key: string): Parameter | undefined {
+    return this.#database.prepare<[string], Parameter>('SELECT value FROM meta WHERE key = ?').pluck().get(key)
+  }
+
+  /** Runs a statement of schema.ts as part of the current operation. If it fails, the whole operation is undone. */
+  run(statement: number, parameters: readonly Parameter[]): void {
+    if (this.#failure) throw this.#failure
+    try {
+      if (!this.#inBatch) this.#begin()
+      this.#statement(statement).run(parameters)
+    } catch (error) {
+      this.#undo()
+      throw errorOf(error)
+    }
+    this.#record.push(statement, parameters)
+  }
+
+  /** Ends the current operation: when this returns, it survives the death of the process. If it throws, it is undone. */
+  commit(): void {
+    const record = this.#record
+    record[0] = this.#sequence + 1
+    try {
+      this.#journal.append(record)
+    } catch (error) {
+      this.#undo()
+      throw errorOf(error)
+    }
+    this.#record = [0]
+    this.#sequence++
+    if (this.#sequence - this.#committed >= this.#limits.batchOperations && !this.#commitsHeld) this.flush()
+    else this.#cancelFlush ??= this.#clock.after(this.#limits.batchMs, () => this.flush())
+  }
+
+  /** Resolves when every operation that has returned survives loss of power. */
+  sync(): Promise<void> {
+    return this.#failure ? Promise.reject(this.#failure) : this.#journal.sync()
+  }
+
+  /**
+   * Commits the batch to SQLite; at once, without waiting for the device. A failure is reported, not thrown: the
+   * journal has what was done, and the commit is tried again.
+   */
+  flush(): void {
+    this.#cancelFlush?.()
+    this.#cancelFlush = undefined
+    if (!this.#inBatch || this.#commitsHeld || this.#failure) return
+    try {
+      this.#commitBatch()
+    } catch (error) {
+      this.#onBackgroundError(
+        new Error('the database cannot commit; the journal keeps what was done', { cause: error }),
+      )
+      this.#undo()
+      this.#cancelFlush ??= this.#clock.after(this.#limits.batchMs, () => this.flush())
+      return
+    }
+    const logBytes = this.#logBytes()
+    if (this.#journal.length < this.#limits.segmentBytes && logBytes < this.#limits.logBytes) return
+    this.#retiring ??= this.#retire(logBytes >= this.#limits.logBytes).finally(() => {
+      this.#retiring = undefined
+    })
+  }
+
+  /** Commits, writes everything back to the database file, syncs it, and lets go of it. */
+  async close(): Promise<void> {
+    await this.#retiring
+    this.flush()
+    await this.#retiring
+    this.#cancelFlush?.()
+    try {
+      if (!this.#failure && !this.#inBatch) {
+        // Nobody waits any more: SQLite may sync by itself.
+        this.#database.pragma('synchronous = FULL')
+        this.#checkpoint('TRUNCATE')
+        this.#journal.removeBefore(Number.POSITIVE_INFINITY)
+      }
+    } catch (error) {
+      this.#report(error)
+    }
+    this.#failure ??= new FsError('EIO', 'the volume is closed')
+    this.#journal.close()
+    this.#database.close()
+    this.#disk.close(this.#logFd)
+    this.#disk.close(this.#databaseFd)
+  }
+
+  #statement(number: number): SqliteDatabase.Statement {
+    const statement = this.#statements[number]
+    if (!statement) throw new Error(`the journal names a statement that this version does not know: ${number}`)
+    return statement
+  }
+
+  #begin(): void {
+    this.#database.exec('BEGIN IMMEDIATE')
+    this.#inBatch = true
+  }
+
+  #commitBatch(): void {
+    this.#statement(SET_META).run([SEQUENCE, this.#sequence])
+    this.#database.exec('COMMIT')
+    this.#inBatch = false
+    this.#committed = this.#sequence
+  }
+
+  /** Brings the database back to the last operation that was done. */
+  #undo(): void {
+    this.#record = [0]
+    try {
+      this.#outsideBatch(() => {})
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Runs a step of SQLite that cannot be part of a transaction: leaves the batch, and makes it again from the journal. */
+  #outsideBatch(step: () => void): void {
+    if (this.#database.inTransaction) this.#database.exec('ROLLBACK')
+    this.#inBatch = false
+    step()
+    this.#replay()
+  }
+
+  /** Executes the records after the last commit as a batch. Returns the sequence that was reached. */
+  #replay(): number {
+    let reached = this.#committed
+    for (const record of this.#journal.records(this.#committed)) {
+      if (!this.#inBatch) this.#begin()
+      for (let at = 1; at < record.length; at += 2) {
+        this.#statement(record[at] as number).run(record[at + 1] as readonly Parameter[])
+      }
+      reached = record[0] as number
+    }
+    return reached
+  }
+
+  /** Executes what an earlier process had journalled and not committed, and makes the database file whole and durable. */
+  #recover(): void {
+    this.#sequence = this.#replay()
+    if (this.#inBatch) this.#commitBatch()
+    this.#checkpoint('TRUNCATE')
+    this.#journal.begin()
+  }
+
+  /**
+   * Right after a commit: begins a new segment, and removes the old ones as soon as SQLite's log is durable, which
+   * then has all that they hold. Never throws.
+   */
+  async #retire(writeBack: boolean): Promise<void> {
+    try {
+      this.#journal.begin()
+    } catch (error) {
+      // The current segment grows on; the next commit tries again.
+      this.#report(error)
+      return
+    }
+    const { segment } = this.#journal
+    this.#commitsHeld = writeBack
+    try {
+      await this.#disk.sync(this.#logFd, true)
+      this.#journal.removeBefore(segment)
+      if (writeBack) await this.#writeBack()
+    } catch (error) {
+      // After a failed sync the kernel may call lost pages clean: what SQLite would build on them cannot be trusted.
+      this.#fail(error)
+    }
+  }
+
+  /**
+   * Writes SQLite's log back to the database file. Its frames are durable. They must not be overwritten before the
+   * pages written back are, and nothing may be added before the log's new, empty state is: so commits are held, and
+   * operations meanwhile gather in a batch that is left and made again at each step.
+   */
+  async #writeBack(): Promise<void> {
+    this.#outsideBatch(() => this.#checkpoint('PASSIVE'))
+    await this.#disk.sync(this.#databaseFd, false)
+    this.#outsideBatch(() => this.#checkpoint('TRUNCATE'))
+    await this.#disk.sync(this.#logFd, false)
+    this.#commitsHeld = false
+    this.flush()
+  }
+
+  #checkpoint(mode: 'PASSIVE' | 'TRUNCATE'): void {
+    const [result] = this.#database.pragma(`wal_checkpoint(${mode})`) as {
+      busy: number
+      log: number
+      checkpointed: number
+    }[]
+    if (result?.busy !== 0 || result.log !== result.checkpointed) {
+      throw new Error(`the database's log was not written back whole: ${JSON.stringify(result)}`)
+    }
+  }
+
+  #logBytes(): number {
+    const stat = new Float64Array(STAT.length)
+    this.#disk.stat(this.#logFd, stat)
+    return stat[STAT.size] ?? 0
+  }
+
+  /** No more changes: what is in memory and what is on the disk can no longer be kept in step. */
+  #fail(cause: unknown): void {
+    this.#failure = new FsError('EIO', 'the volume takes no more changes until it is opened again', { cause })
+    this.#report(this.#failure)
+  }
+
+  #report(error: unknown): void {
+    this.#onBackgroundError(error instanceof Error ? error : new Error(String(error)))
+  }
+}
+
+/** The database is open in another process, or elsewhere in this one. */
+export class DatabaseBusy extends Error {
+  override readonly name = 'DatabaseBusy'
+}
+
+function openDatabase(path: string): SqliteDatabase.Database {
+  const database = new SqliteDatabase(path, { timeout: 0 })
+  try {
+    database.pragma('locking_mode = EXCLUSIVE')
+    database.pragma('journal_mode = WAL')
+    database.pragma('synchronous = FULL')
+    database.pragma('wal_autocheckpoint = 0')
+    // A batch stays in memory until it is committed: pages of it must not reach the log by themselves.
+    database.pragma('cache_spill = OFF')
+    database.pragma('cache_size = -65536')
+    const format = database.pragma('user_version', { simple: true })
+    if (format === 0) {
+      database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} PRAGMA user_version = ${FORMAT}; COMMIT`)
+    } else if (format !== FORMAT) {
+      throw new Error(`the volume has format ${format}; this version of proteus reads format ${FORMAT}`)
+    }
+    return database
+  } catch (error) {
+    database.close()
+    if (error instanceof SqliteDatabase.SqliteError && error.code.startsWith('SQLITE_BUSY')) {
+      throw new DatabaseBusy(`${path} is in use`, { cause: error })
+    }
+    throw error
+  }
+}
+
+/** What went wrong in SQLite or the journal, as an errno. */
+function errorOf(error: unknown): FsError {
+  if (!(error instanceof SqliteDatabase.SqliteError)) return FsError.from(error)
+  return new FsError(error.code.startsWith('SQLITE_FULL') ? 'ENOSPC' : 'EIO', error.message, { cause: error })
+}

@@ -1,0 +1,25 @@
+// What a volume is made of. The operations, one file each, are functions over these.
+import { type Timespec, timespecFromMs } from '../posix/attributes.ts'
+import type { Clock } from './clock.ts'
+import type { ContentFiles } from './content-files.ts'
+import type { Disk } from './disk.ts'
+import type { Entries } from './entries.ts'
+import type { Inodes } from './inodes.ts'
+import type { Metadata } from './metadata.ts'
+import type { Notices } from './notices.ts'
+import type { Usage } from './usage.ts'
+import type { XattrQueries } from './xattrs.ts'
+
+export interface Parts {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly metadata: Metadata
+  readonly inodes: Inodes
+  readonly entries: Entries
+  readonly xattrs: XattrQueries
+  readonly files: ContentFiles
+  readonly usage: Usage
+  readonly notices: Notices
+}
+
+export const timeNow = (parts: Parts): Timespec => timespecFromMs(parts.clock.now())

@@ -1,0 +1,463 @@
+// A volume: the server's side of a file system. Inodes, names and extended attributes are in SQLite, the content of
+// each regular file is a plain file beside it.
+//
+// Promise: what an operation has returned survives the death of the process at any moment (metadata.ts says how); what
+// `fsync` or `sync` has resolved for survives loss of power.
+import { randomBytes, randomInt } from 'node:crypto'
+import fs, { constants } from 'node:fs'
+import {
+  type AttributeChanges,
+  type Attributes,
+  type FileSystemStats,
+  type Timespec,
+  timespecFromMs,
+} from '../posix/attributes.ts'
+import { type Credentials, MAY_EXEC } from '../posix/credentials.ts'
+import { FsError } from '../posix/errors.ts'
+import { isRegular, NAME_MAX, S_IFDIR, S_IFMT, S_IFREG } from '../posix/mode.ts'
+import { type Clock, hostClock } from './clock.ts'
+import { ContentFiles } from './content-files.ts'
+import { ContentRemoval } from './content-removal.ts'
+import * as contents from './contents.ts'
+import { create, createTemporary, link, type NewNodeOptions } from './create.ts'
+import { type Disk, hostDisk, withFsErrors } from './disk.ts'
+import { Entries, type ListedEntry } from './entries.ts'
+import { BLOCK_SIZE, insertParameters, newInode } from './inode.ts'
+import { INODE_LIMIT, Inodes } from './inodes.ts'
+import type { Parameter } from './journal.ts'
+import { DatabaseBusy, METADATA_LIMITS, Metadata, type MetadataLimits, type MetadataOptions } from './metadata.ts'
+import { checkName, type NameHash, nameHash } from './names.ts'
+import { type NoticeListener, Notices } from './notices.ts'
+import type { Parts } from './parts.ts'
+import { requireAccess } from './permissions.ts'
+import { removeDirectory, unlink } from './remove.ts'
+import { type Renaming, rename } from './rename.ts'
+import { INSERT_INODE, SET_META } from './schema.ts'
+import { killPrivileges, type SetAttributesOptions, setAttributes } from './set-attributes.ts'
+import { type Quota, Usage } from './usage.ts'
+import { getXattr, listXattrs, prepareXattrQueries, removeXattr, setXattr, type XattrMode } from './xattrs.ts'
+
+type Content = contents.Content
+
+export interface VolumeOptions {
+  readonly disk?: Disk
+  readonly clock?: Clock
+  /** Told of failures that no caller waits for, in one line each. Default: they are dropped. */
+  readonly onBackgroundError?: (error: Error) => void
+  readonly limits?: Partial<VolumeLimits>
+  readonly nameHash?: NameHash
+}
+
+export interface VolumeLimits extends MetadataLimits {
+  /** Inodes kept in memory. */
+  readonly cachedInodes: number
+  /** Content files kept open while nobody uses them. */
+  readonly idleDescriptors: number
+  /** How long the content of a deleted file stays, in milliseconds. */
+  readonly removalDelayMs: number
+}
+
+export const VOLUME_LIMITS: VolumeLimits = {
+  ...METADATA_LIMITS,
+  cachedInodes: 100_000,
+  idleDescriptors: 1024,
+  removalDelayMs: 1000,
+}
+
+export const ROOT_INODE = 1
+
+/** Where things lie in the volume's directory. */
+const DATABASE = 'volume.db'
+const JOURNAL = 'journal'
+const CONTENT = 'content'
+/** Holds the process id of whoever has the volume open, for the message to the next. The lock is SQLite's. */
+const OWNER = 'owner'
+
+/** Keys in the table `meta`. */
+const ID = 'id'
+const NAME_SEED = 'nameSeed'
+const QUOTA_BYTES = 'quotaBytes'
+const QUOTA_INODES = 'quotaInodes'
+/** 1 after a close in good order: no content file is without its inode. */
+const CLEAN = 'clean'
+
+export class Volume {
+  /** Random, made with the volume. */
+  readonly id: string
+  readonly root = ROOT_INODE
+  readonly #directory: string
+  readonly #parts: Parts
+  readonly #removal: ContentRemoval
+  #closing: Promise<void> | undefined
+
+  private constructor(directory: string, parts: Parts, removal: ContentRemoval) {
+    this.#directory = directory
+    this.#parts = parts
+    this.#removal = removal
+    this.id = String(parts.metadata.meta(ID))
+  }
+
+  /**
+   * Opens the volume in `directory`, making it if there is none, and finishes what a crash interrupted. The root of a
+   * new volume belongs to the user of this process. Throws an Error of one line if another process has it open, if its
+   * format is unknown, or if it is damaged.
+   */
+  static async open(directory: string, options: VolumeOptions = {}): Promise<Volume> {
+    const disk = withFsErrors(options.disk ?? hostDisk)
+    const clock = options.clock ?? hostClock()
+    const limits = { ...VOLUME_LIMITS, ...options.limits }
+    const onBackgroundError = options.onBackgroundError ?? (() => {})
+    disk.makeDirectory(directory)
+    const metadata = await openMetadata(directory, { disk, clock, limits, onBackgroundError })
+    try {
+      const contentDirectory = `${directory}/${CONTENT}`
+      const files = new ContentFiles({
+        disk,
+        directory: contentDirectory,
+        idleDescriptors: limits.idleDescriptors,
+        beforeClose: (inode) => {
+          inodes.refresh(inode)
+          // An inode that cannot be saved now is found changed when it is next read.
+          try {
+            inodes.save(inode)
+          } catch (error) {
+            onBackgroundError(error as Error)
+          }
+        },
+        onBackgroundError,
+      })
+      const removal = new ContentRemoval({
+        clock,
+        delayMs: limits.removalDelayMs,
+        sync: () => metadata.sync(),
+        remove: (content) => files.remove(content),
+        onBackgroundError,
+      })
+      if (metadata.meta(ID) === undefined) {
+        disk.makeDirectory(contentDirectory)
+        await files.format()
+        format(metadata, timespecFromMs(clock.now()))
+      }
+      const usage = readUsage(metadata)
+      const notices = new Notices()
+      const inodes = new Inodes({
+        disk,
+        metadata,
+        files,
+        usage,
+        notices,
+        cacheLimit: limits.cachedInodes,
+        discardContent: (content) => removal.add(content),
+      })
+      if (metadata.meta(CLEAN) !== 1) {
+        const isKnown = metadata.query<number>('SELECT 1 FROM inode WHERE ino = ?').pluck()
+        files.collect((content) => isKnown.get(content) !== undefined)
+      }
+      setMeta(metadata, CLEAN, 0)
+      await metadata.sync()
+      await syncDirectory(disk, directory)
+      const entries = new Entries(metadata, options.nameHash ?? nameHash, Number(metadata.meta(NAME_SEED)))
+      const xattrs = prepareXattrQueries(metadata)
+      const parts: Parts = { disk, clock, metadata, inodes, entries, xattrs, files, usage, notices }
+      const volume = new Volume(directory, parts, removal)
+      fs.writeFileSync(`${directory}/${OWNER}`, `${process.pid}\n`)
+      return volume
+    } catch (error) {
+      await metadata.close()
+      throw error
+    }
+  }
+
+  /** Ends in good order. Open contents become invalid. Calls after it fail. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const { metadata, files } = this.#parts
+    files.closeAll()
+    await this.#removal.drain()
+    try {
+      setMeta(metadata, CLEAN, this.#removal.failed ? 0 : 1)
+    } finally {
+      fs.rmSync(`${this.#directory}/${OWNER}`, { force: true })
+      await metadata.close()
+    }
+  }
+
+  /** The inode that a name leads to; undefined if there is none. Knows `.` and `..`. */
+  lookup(parent: number, name: string, who: Credentials): number | undefined {
+    const { inodes, entries } = this.#parts
+    checkName(name)
+    const directory = inodes.directory(parent)
+    requireAccess(directory, who, MAY_EXEC)
+    if (name === '.') return parent
+    if (name === '..') return directory.parent
+    return entries.find(parent, name)?.ino
+  }
+
+  /** The attributes as they are now; the object never changes. Throws ESTALE if the inode is gone. */
+  attributes(ino: number): Attributes {
+    return this.#parts.inodes.attributes(ino)
+  }
+
+  /** Together with its number this names an inode for ever: no other ever has both. */
+  generation(ino: number): number {
+    return this.#parts.inodes.get(ino).generation
+  }
+
+  /** Counters that grow with every change of the inode, and of its content. */
+  changeOf(ino: number): { readonly change: number; readonly dataVersion: number } {
+    const inode = this.#parts.inodes.get(ino)
+    this.#parts.inodes.refresh(inode)
+    return { change: inode.change, dataVersion: inode.dataVersion }
+  }
+
+  setAttributes(ino: number, changes: AttributeChanges, who: Credentials, options?: SetAttributesOptions): Attributes {
+    return setAttributes(this.#parts, ino, changes, who, options)
+  }
+
+  /** Clears the set-id bits, as a write by somebody else than the owner must (POSIX.1-2017 write). */
+  killPrivileges(ino: number): void {
+    killPrivileges(this.#parts, ino)
+  }
+
+  /** Throws EACCES unless `who` has all rights in `mask` (MAY_READ, MAY_WRITE, MAY_EXEC). */
+  access(ino: number, mask: number, who: Credentials): void {
+    requireAccess(this.#parts.inodes.get(ino), who, mask)
+  }
+
+  /** Makes a node of any type; returns its inode number. */
+  create(parent: number, name: string, node: NewNodeOptions, who: Credentials): number {
+    return create(this.#parts, parent, name, node, who)
+  }
+
+  /** A regular file without a name (O_TMPFILE): hold it, or open it, before anything else. */
+  createTemporary(directory: number, mode: number, who: Credentials): number {
+    return createTemporary(this.#parts, directory, mode, who)
+  }
+
+  link(ino: number, newParent: number, newName: string, who: Credentials): void {
+    link(this.#parts, ino, newParent, newName, who)
+  }
+
+  unlink(parent: number, name: string, who: Credentials): void {
+    unlink(this.#parts, parent, name, who)
+  }
+
+  removeDirectory(parent: number, name: string, who: Credentials): void {
+    removeDirectory(this.#parts, parent, name, who)
+  }
+
+  rename(renaming: Renaming, who: Credentials): void {
+    rename(this.#parts, renaming, who)
+  }
+
+  /** Throws EINVAL if it is not a symbolic link. */
+  readlink(ino: number): string {
+    const { target } = this.#parts.inodes.get(ino)
+    if (target === null) throw new FsError('EINVAL')
+    return target
+  }
+
+  /**
+   * The entries after a cookie (0: all), `.` and `..` first. An entry that is neither added nor removed meanwhile
+   * comes exactly once, however often the listing is interrupted.
+   */
+  list(directory: number, afterCookie: number): Iterable<ListedEntry> {
+    return this.#parts.entries.list(this.#parts.inodes.directory(directory), afterCookie)
+  }
+
+  /** Opens a regular file with the access mode of `flags`; O_TRUNC empties it. */
+  openContent(ino: number, flags: number, who: Credentials): Content {
+    return contents.openContent(this.#parts, ino, flags, who)
+  }
+
+  closeContent(content: Content): void {
+    contents.closeContent(this.#parts, content)
+  }
+
+  /** Fills `into` from `offset`; returns the number of bytes, fewer only at the end of the file. */
+  read(content: Content, into: Uint8Array, offset: number): number {
+    return contents.read(this.#parts, content, into, offset)
+  }
+
+  /** Returns the number of bytes written, fewer only when there is no room. With `append`, at the end of the file. */
+  write(content: Content, data: Uint8Array, offset: number, append = false): number {
+    return contents.write(this.#parts, content, data, offset, append)
+  }
+
+  /** fallocate(2). */
+  allocate(content: Content, mode: number, offset: number, length: number): void {
+    contents.allocate(this.#parts, content, mode, offset, length)
+  }
+
+  /** lseek(2) with SEEK_DATA or SEEK_HOLE. */
+  seek(content: Content, offset: number, whence: 'data' | 'hole'): number {
+    return contents.seek(this.#parts, content, offset, whence)
+  }
+
+  /** copy_file_range(2). */
+  copyRange(from: contents.ContentPosition, to: contents.ContentPosition, length: number): number {
+    return contents.copyRange(this.#parts, from, to, length)
+  }
+
+  /**
+   * Whether content may be written without this process noticing: through the kernel, while it is open for writing or
+   * mapped. Until then size and times are what they are.
+   */
+  mayChangeUnseen(ino: number): boolean {
+    return this.#parts.files.mayBeWritten(this.#parts.inodes.get(ino))
+  }
+
+  /** Whether the kernel may write content files by itself: a quota in bytes can only be kept if it may not. */
+  get allowsPassthrough(): boolean {
+    return this.#parts.usage.quota.bytes === undefined
+  }
+
+  /** Counts users of an inode who know it by number. While there are any it lives, even without a name. */
+  hold(ino: number, count: number): void {
+    this.#parts.inodes.hold(ino, count)
+  }
+
+  drop(ino: number, count: number): void {
+    this.#parts.inodes.drop(ino, count)
+  }
+
+  getXattr(ino: number, name: string, who: Credentials): Uint8Array {
+    return getXattr(this.#parts, ino, name, who)
+  }
+
+  listXattrs(ino: number, who: Credentials): string[] {
+    return listXattrs(this.#parts, ino, who)
+  }
+
+  setXattr(ino: number, name: string, value: Uint8Array, mode: XattrMode, who: Credentials): void {
+    setXattr(this.#parts, ino, { name, value, mode }, who)
+  }
+
+  removeXattr(ino: number, name: string, who: Credentials): void {
+    removeXattr(this.#parts, ino, name, who)
+  }
+
+  /** Resolves when the inode and all that was done to it, its names included, survives loss of power. */
+  async fsync(ino: number, dataOnly: boolean): Promise<void> {
+    const { inodes, files, metadata } = this.#parts
+    const inode = inodes.get(ino)
+    if (!isRegular(inode.attributes.mode)) return metadata.sync()
+    try {
+      await Promise.all([files.sync(inode, dataOnly), metadata.sync()])
+    } finally {
+      inodes.collect(inode)
+    }
+  }
+
+  /** Resolves when everything that was done so far survives loss of power, and deleted content is gone. */
+  async sync(): Promise<void> {
+    await Promise.all([this.#parts.files.syncAll(), this.#parts.metadata.sync()])
+    await this.#removal.drain()
+  }
+
+  get quota(): Quota {
+    return this.#parts.usage.quota
+  }
+
+  /** Inodes, and the sum of the sizes of all regular files. */
+  get used(): { readonly inodes: number; readonly bytes: number } {
+    const { inodes, bytes } = this.#parts.usage
+    return { inodes, bytes }
+  }
+
+  /** Limits the volume from now on. What it holds already stays. */
+  setQuota(quota: Quota): void {
+    const { metadata, usage } = this.#parts
+    metadata.run(SET_META, [QUOTA_BYTES, quota.bytes ?? null])
+    metadata.run(SET_META, [QUOTA_INODES, quota.inodes ?? null])
+    metadata.commit()
+    usage.quota = quota
+  }
+
+  /** Totals: the host's, or the quota's where it leaves less. */
+  statfs(): FileSystemStats {
+    const { disk, usage } = this.#parts
+    const { quota } = usage
+    const host = disk.space(`${this.#directory}/${CONTENT}`)
+    const total = Math.min(host.bytes, quota.bytes ?? Number.POSITIVE_INFINITY)
+    const freeInodes = quota.inodes === undefined ? host.freeFiles : Math.max(0, quota.inodes - usage.inodes)
+    const blocksOf = (bytes: number) => Math.floor(bytes / BLOCK_SIZE)
+    return {
+      blockSize: BLOCK_SIZE,
+      blocks: blocksOf(total),
+      freeBlocks: blocksOf(Math.min(host.freeBytes, usage.freeBytes)),
+      availableBlocks: blocksOf(Math.min(host.availableBytes, usage.freeBytes)),
+      files: usage.inodes + freeInodes,
+      freeFiles: freeInodes,
+      nameMax: NAME_MAX,
+    }
+  }
+
+  /** Calls `listener` for each change, within the call that made it. Returns how to stop. */
+  watch(listener: NoticeListener): () => void {
+    return this.#parts.notices.watch(listener)
+  }
+}
+
+async function openMetadata(directory: string, options: MetadataOptions): Promise<Metadata> {
+  try {
+    return await Metadata.open(`${directory}/${DATABASE}`, `${directory}/${JOURNAL}`, options)
+  } catch (error) {
+    if (!(error instanceof DatabaseBusy)) throw error
+    const path = `${directory}/${OWNER}`
+    const owner = fs.existsSync(path) ? `process ${fs.readFileSync(path, 'utf8').trim()}` : 'another process'
+    throw new Error(`the volume ${directory} is in use by ${owner}`, { cause: error })
+  }
+}
+
+/** What a new volume holds: itself, and a root. */
+function format(metadata: Metadata, now: Timespec): void {
+  const root = newInode({
+    ino: ROOT_INODE,
+    generation: 1,
+    mode: S_IFDIR | 0o755,
+    uid: process.getuid?.() ?? 0,
+    gid: process.getgid?.() ?? 0,
+    nlink: 2,
+    rdev: 0,
+    parent: ROOT_INODE,
+    target: null,
+    now,
+  })
+  metadata.run(SET_META, [ID, randomBytes(16).toString('hex')])
+  metadata.run(SET_META, [NAME_SEED, randomInt(2 ** 31)])
+  metadata.run(SET_META, [INODE_LIMIT, ROOT_INODE + 1])
+  metadata.run(INSERT_INODE, insertParameters(root))
+  metadata.commit()
+}
+
+function readUsage(metadata: Metadata): Usage {
+  const [inodes = 0, bytes = 0] =
+    metadata
+      .query<[number, number]>(`SELECT COUNT(*), SUM(CASE WHEN mode & ${S_IFMT} = ${S_IFREG} THEN size END) FROM inode`)
+      .raw()
+      .get() ?? []
+  const limit = (key: string) => {
+    const value = metadata.meta(key)
+    return typeof value === 'number' ? value : undefined
+  }
+  return new Usage(inodes, bytes ?? 0, { bytes: limit(QUOTA_BYTES), inodes: limit(QUOTA_INODES) })
+}
+
+function setMeta(metadata: Metadata, key: string, value: Parameter): void {
+  metadata.run(SET_META, [key, value])
+  metadata.commit()
+}
+
+async function syncDirectory(disk: Disk, path: string): Promise<void> {
+  const fd = disk.open(path, constants.O_RDONLY)
+  try {
+    await disk.sync(fd, false)
+  } finally {
+    disk.close(fd)
+  }
+}

@@ -1,0 +1,264 @@
+import fs from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFIFO, S_IFLNK } from '../../../src/posix/mode.ts'
+import {
+  alice,
+  as,
+  bob,
+  checkVolume,
+  codeOf,
+  contentOf,
+  diskWith,
+  fail,
+  file,
+  folder,
+  names,
+  openVolume,
+  put,
+  root,
+  scratch,
+} from './volume-fixture.ts'
+
+const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
+
+describe('contents', () => {
+  it('are read and written at offsets, and appended to', async () => {
+    const volume = await openVolume()
+    const f = file(volume, 1, 'f')
+    const content = volume.openContent(f, O_RDWR, root)
+    expect(volume.write(content, Buffer.from('hello'), 3)).toBe(5)
+    expect(volume.write(content, Buffer.from(' world'), 0, true)).toBe(6)
+    const into = new Uint8Array(20)
+    expect(volume.read(content, into, 0)).toBe(14)
+    expect(text(into.subarray(0, 14))).toBe('\0\0\0hello world')
+    expect(volume.read(content, into, 14)).toBe(0)
+    expect(volume.attributes(f).size).toBe(14)
+    expect(fs.fstatSync(content.fd).size).toBe(14)
+    volume.closeContent(content)
+  })
+
+  it('check types, permissions and access modes', async () => {
+    const volume = await openVolume()
+    const f = file(volume, 1, 'f', as(alice), 0o640)
+    const code = (ino: number, flags: number, who = root) =>
+      codeOf(() => volume.closeContent(volume.openContent(ino, flags, who)))
+    expect(code(1, O_RDONLY)).toBe('EISDIR')
+    expect(code(volume.create(1, 'l', { mode: S_IFLNK | 0o777, target: 'x' }, root), O_RDONLY)).toBe('ELOOP')
+    expect(code(volume.create(1, 'p', { mode: S_IFIFO | 0o600 }, root), O_RDONLY)).toBe('ENXIO')
+    expect(code(f, O_RDONLY, bob)).toBe('EACCES')
+    expect(code(f, O_RDWR, alice)).toBe(undefined)
+    volume.setAttributes(f, { mode: 0o444 }, root)
+    expect(code(f, O_WRONLY, alice)).toBe('EACCES')
+    expect(code(f, O_RDONLY | O_TRUNC, alice)).toBe('EACCES')
+    const reading = volume.openContent(f, O_RDONLY, root)
+    expect(codeOf(() => volume.write(reading, Buffer.from('x'), 0))).toBe('EBADF')
+    volume.closeContent(reading)
+    const writing = volume.openContent(f, O_WRONLY, root)
+    expect(codeOf(() => volume.read(writing, new Uint8Array(1), 0))).toBe('EBADF')
+    volume.closeContent(writing)
+  })
+
+  it('are emptied by O_TRUNC', async () => {
+    const volume = await openVolume()
+    const f = file(volume, 1, 'f')
+    put(volume, f, 'old')
+    volume.closeContent(volume.openContent(f, O_WRONLY | O_TRUNC, root))
+    expect(volume.attributes(f).size).toBe(0)
+  })
+
+  it('share a descriptor that stays open while it is used', async () => {
+    const volume = await openVolume(scratch(), { limits: { idleDescriptors: 2 } })
+    const f = file(volume, 1, 'f')
+    const one = volume.openContent(f, O_RDONLY, root)
+    const two = volume.openContent(f, O_RDWR, root)
+    expect(two.fd).toBe(one.fd)
+    volume.closeContent(two)
+    for (let n = 0; n < 10; n++) put(volume, file(volume, 1, `g${n}`), 'x')
+    expect(fs.fstatSync(one.fd).nlink).toBe(1)
+    volume.closeContent(one)
+  })
+
+  it('allocate, seek and copy', async () => {
+    const volume = await openVolume()
+    const f = file(volume, 1, 'f')
+    const g = file(volume, 1, 'g')
+    const from = volume.openContent(f, O_RDWR, root)
+    const to = volume.openContent(g, O_RDWR, root)
+    volume.allocate(from, 0, 0, 1 << 16)
+    expect(volume.attributes(f).size).toBe(1 << 16)
+    volume.write(from, Buffer.from('data'), 1 << 20)
+    expect(volume.seek(from, 1 << 17, 'data')).toBe(1 << 20)
+    expect(volume.seek(from, 1 << 17, 'hole')).toBe(1 << 17)
+    expect(codeOf(() => volume.seek(from, 1 << 21, 'data'))).toBe('ENXIO')
+    expect(volume.copyRange({ content: from, offset: 1 << 20 }, { content: to, offset: 2 }, 100)).toBe(4)
+    expect(contentOf(volume, g)).toBe('\0\0data')
+    expect(codeOf(() => volume.allocate(from, 0, -1, 1))).toBe('EINVAL')
+    volume.closeContent(from)
+    volume.closeContent(to)
+  })
+})
+
+describe('writes that the store does not see', () => {
+  it('show at once while the file is open, and are counted', async () => {
+    const directory = scratch()
+    const volume = await openVolume(directory)
+    const f = file(volume, 1, 'f')
+    const content = volume.openContent(f, O_RDWR, root)
+    const before = volume.changeOf(f)
+    fs.writeSync(content.fd, 'passthrough', 0)
+    expect(volume.attributes(f).size).toBe(11)
+    expect(volume.changeOf(f)).toEqual({ change: before.change + 1, dataVersion: before.dataVersion + 1 })
+    expect(volume.changeOf(f)).toEqual({ change: before.change + 1, dataVersion: before.dataVersion + 1 })
+    fs.writeSync(content.fd, ' again', 11)
+    const notices: unknown[] = []
+    volume.watch((notice) => notices.push(notice))
+    volume.closeContent(content)
+    expect(notices).toEqual([{ kind: 'attributes', ino: f }])
+    const after = volume.changeOf(f)
+    expect(after.dataVersion).toBe(before.dataVersion + 2)
+    expect(volume.attributes(f).size).toBe(17)
+    await volume.close()
+    const again = await openVolume(directory)
+    expect(again.changeOf(f)).toEqual(after)
+    expect(again.used.bytes).toBe(17)
+  })
+
+  it('show as long as a mapping outlives the last close', async () => {
+    let writers = true
+    let asked = 0
+    const disk = diskWith({
+      hasWriters: () => {
+        asked++
+        return writers
+      },
+    })
+    const volume = await openVolume(scratch(), { disk, limits: { idleDescriptors: 1 } })
+    const f = file(volume, 1, 'f')
+    const content = volume.openContent(f, O_RDWR, root)
+    const mapping = fs.openSync(`/proc/self/fd/${content.fd}`, 'r+')
+    volume.closeContent(content)
+    const next = () => volume.closeContent(volume.openContent(file(volume, 1, `g${asked}`), O_RDONLY, root))
+    next()
+    expect(asked).toBeGreaterThan(0)
+    fs.writeSync(mapping, 'by mapping', 0)
+    expect(volume.attributes(f).size).toBe(10)
+    // Another open takes the descriptor over for writing again.
+    put(volume, f, 'B')
+    expect(contentOf(volume, f)).toBe('By mapping')
+    next()
+    fs.writeSync(mapping, '!', 10)
+    fs.closeSync(mapping)
+    writers = false
+    next()
+    next()
+    expect(asked).toBeGreaterThan(2)
+    expect(contentOf(volume, f)).toBe('By mapping!')
+  })
+})
+
+describe('quotas', () => {
+  it('limit bytes', async () => {
+    const directory = scratch()
+    const volume = await openVolume(directory)
+    expect(volume.allowsPassthrough).toBe(true)
+    volume.setQuota({ bytes: 100, inodes: undefined })
+    expect(volume.allowsPassthrough).toBe(false)
+    const f = file(volume, 1, 'f')
+    const content = volume.openContent(f, O_RDWR, root)
+    expect(volume.write(content, Buffer.alloc(60), 0)).toBe(60)
+    expect(volume.write(content, Buffer.alloc(60), 60)).toBe(40)
+    expect(codeOf(() => volume.write(content, Buffer.alloc(1), 100))).toBe('EDQUOT')
+    expect(codeOf(() => volume.write(content, Buffer.alloc(1), 0, true))).toBe('EDQUOT')
+    expect(codeOf(() => volume.write(content, Buffer.alloc(1), 500))).toBe('EDQUOT')
+    expect(volume.write(content, Buffer.alloc(100), 0)).toBe(100)
+    expect(codeOf(() => volume.allocate(content, 0, 50, 51))).toBe('EDQUOT')
+    expect(codeOf(() => volume.setAttributes(f, { size: 101 }, root))).toBe('EDQUOT')
+    volume.setAttributes(f, { size: 10 }, root)
+    expect(volume.used.bytes).toBe(10)
+    expect(volume.copyRange({ content, offset: 0 }, { content, offset: 95 }, 10)).toBe(5)
+    volume.closeContent(content)
+    volume.unlink(1, 'f', root)
+    expect(volume.used).toEqual({ inodes: 1, bytes: 0 })
+    await volume.close()
+    const again = await openVolume(directory)
+    expect(again.quota).toEqual({ bytes: 100, inodes: undefined })
+    expect(again.statfs()).toMatchObject({ blockSize: 4096, blocks: 0 })
+    await checkVolume(again, directory)
+  })
+
+  it('limit inodes, and leave no half-made entries', async () => {
+    const directory = scratch()
+    const volume = await openVolume(directory)
+    volume.setQuota({ bytes: undefined, inodes: 3 })
+    file(volume, 1, 'a')
+    folder(volume, 1, 'b')
+    expect(codeOf(() => file(volume, 1, 'c'))).toBe('EDQUOT')
+    expect(codeOf(() => volume.createTemporary(1, 0o600, root))).toBe('EDQUOT')
+    expect(volume.statfs()).toMatchObject({ files: 3, freeFiles: 0, nameMax: 255 })
+    expect(names(volume, 1).sort()).toEqual(['a', 'b'])
+    volume.unlink(1, 'a', root)
+    file(volume, 1, 'c')
+    await checkVolume(volume, directory)
+  })
+})
+
+describe('a full or failing disk', () => {
+  it('leaves nothing of a file that cannot be made', async () => {
+    const directory = scratch()
+    let full = false
+    const disk = diskWith({
+      open: (path, flags, mode) =>
+        full && path.includes('/content/') && (flags & fs.constants.O_CREAT) !== 0
+          ? fail('ENOSPC')
+          : fs.openSync(path, flags, mode),
+    })
+    const volume = await openVolume(directory, { disk })
+    const before = volume.attributes(1)
+    full = true
+    expect(codeOf(() => file(volume, 1, 'a'))).toBe('ENOSPC')
+    expect(volume.attributes(1)).toBe(before)
+    full = false
+    file(volume, 1, 'a')
+    await checkVolume(volume, directory)
+  })
+
+  it('tells of what was not written', async () => {
+    let room = 4
+    const disk = diskWith({
+      write: (fd, data, position) => {
+        if (!String(fs.readlinkSync(`/proc/self/fd/${fd}`)).includes('/content/')) {
+          return fs.writeSync(fd, data, 0, data.length, position)
+        }
+        if (room === 0) fail('ENOSPC')
+        const length = Math.min(room, data.length)
+        room -= length
+        return fs.writeSync(fd, data, 0, length, position)
+      },
+    })
+    const volume = await openVolume(scratch(), { disk })
+    const f = file(volume, 1, 'f')
+    const content = volume.openContent(f, O_RDWR, root)
+    expect(volume.write(content, Buffer.from('abcdef'), 0)).toBe(4)
+    expect(codeOf(() => volume.write(content, Buffer.from('ef'), 4))).toBe('ENOSPC')
+    volume.closeContent(content)
+    expect(contentOf(volume, f)).toBe('abcd')
+  })
+
+  it('closes idle files when descriptors run out', async () => {
+    let left = 3
+    const disk = diskWith({
+      open: (path, flags, mode) => {
+        if (path.includes('/content/') && left-- <= 0) fail('EMFILE')
+        return fs.openSync(path, flags, mode)
+      },
+      close: (fd) => {
+        left = 3
+        fs.closeSync(fd)
+      },
+    })
+    const volume = await openVolume(scratch(), { disk })
+    left = 3
+    for (let n = 0; n < 10; n++) file(volume, 1, `f${n}`)
+    expect(names(volume, 1).length).toBe(10)
+  })
+})
