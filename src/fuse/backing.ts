@@ -3,7 +3,6 @@
 import { fstatSync, writeSync } from 'node:fs'
 import type { FuseDevice } from '../host/addon.ts'
 import { FsError } from '../posix/errors.ts'
-import { O_APPEND } from '../posix/mode.ts'
 import type { Handle, NodeId, Opened } from '../vfs/filesystem.ts'
 import { FOPEN } from './protocol.ts'
 
@@ -78,7 +77,7 @@ export class BackingFiles {
 }
 
 /** Writes to a served file; an append goes to the end, whatever the kernel believed the end to be. */
-export function writeServed(fd: number, offset: number, data: Uint8Array, openFlags: number): number {
-  const at = (openFlags & O_APPEND) !== 0 ? fstatSync(fd).size : offset
+export function writeServed(fd: number, offset: number, data: Uint8Array, append: boolean): number {
+  const at = append ? fstatSync(fd).size : offset
   return writeSync(fd, data, 0, data.length, at)
 }

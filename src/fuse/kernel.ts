@@ -1,4 +1,5 @@
 // The kernel driver: one /dev/fuse connection served by one session.
+import { execFile } from 'node:child_process'
 import { addon, type FuseDevice } from '../host/addon.ts'
 import { KeepAwake } from '../host/keep-awake.ts'
 import type { KernelAbilities } from '../vfs/filesystem.ts'
@@ -73,10 +74,21 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
     limitations: [],
     closed: closed.promise,
     async unmount() {
-      native.unmount(target, false)
+      await (privileged ? native.unmount(target, false) : unmountWithHelper(target))
       await closed.promise
     },
   }
+}
+
+/** Unmounts as who may not: through fusermount3. EBUSY while programs use the mount. */
+function unmountWithHelper(target: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    execFile('fusermount3', ['-u', '--', target], (error, _stdout, stderr) => {
+      if (error === null) resolve()
+      else
+        reject(Object.assign(new Error(stderr.trim() || error.message), stderr.includes('busy') && { code: 'EBUSY' }))
+    })
+  })
 }
 
 /** A promise and its two ends; one that nobody waits for may fail in silence. */

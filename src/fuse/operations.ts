@@ -4,7 +4,7 @@ import { DecodeError } from '../codec/errors.ts'
 import { decodeUtf8, endOfText } from '../codec/text.ts'
 import type { AttributeChanges } from '../posix/attributes.ts'
 import { FsError } from '../posix/errors.ts'
-import { O_TRUNC } from '../posix/mode.ts'
+import { O_APPEND, O_TRUNC } from '../posix/mode.ts'
 import { chain } from '../vfs/awaitable.ts'
 import type { Awaitable, Entry, LockRequest, NewNode, Opened } from '../vfs/filesystem.ts'
 import { writeServed } from './backing.ts'
@@ -154,8 +154,9 @@ function write(s: Session, q: Request): Awaitable<number> {
   q.bytes = size
   const data = s.bytes.subarray(at, at + size)
   const fd = s.backing.served(handle)
+  const append = (flags & O_APPEND) !== 0
   const written = () =>
-    fd === undefined ? s.fileSystem.write(q, handle, offset, data) : writeServed(fd, offset, data, flags)
+    fd === undefined ? s.fileSystem.write(q, handle, offset, data, append) : writeServed(fd, offset, data, append)
   return transferFlags & P.FUSE_WRITE_KILL_SUIDGID ? chain(clearSetId(s, q), written) : written()
 }
 

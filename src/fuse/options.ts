@@ -28,6 +28,6 @@ export function kernelOptions({ options, source }: Pick<MountRequest, 'options' 
 }
 
 /** A comma ends an option unless it is escaped (fuse(8)). */
-function escapeOption(value: string): string {
+export function escapeOption(value: string): string {
   return value.replace(/[\\,]/g, '\\$&')
 }

@@ -18,7 +18,10 @@ export function errnoName(number: number): ErrnoName {
   return names.get(number) ?? 'EIO'
 }
 
-/** The only error that crosses the file-system contract: an errno, and what caused it. */
+/**
+ * The only error that crosses the file-system contract: an errno, and what caused it. It is an answer, not a defect,
+ * and common (ENODATA, EEXIST): it carries no stack trace of its own, since that costs more than most requests.
+ */
 export class FsError extends Error {
   override readonly name = 'FsError'
   readonly code: ErrnoName
@@ -26,7 +29,10 @@ export class FsError extends Error {
   readonly errno: number
 
   constructor(code: ErrnoName, message?: string, options?: ErrorOptions) {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(message === undefined ? code : `${code}: ${message}`, options)
+    Error.stackTraceLimit = stackTraceLimit
     this.code = code
     this.errno = errnoNumber(code)
   }

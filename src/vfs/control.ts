@@ -264,10 +264,10 @@ class ControlledFileSystem implements FileSystem {
       : this.#inner.read(context, handle, offset, length)
   }
 
-  write(context: CallContext, handle: Handle, offset: number, data: Uint8Array): Awaitable<number> {
+  write(context: CallContext, handle: Handle, offset: number, data: Uint8Array, append: boolean): Awaitable<number> {
     return handle >= CONTROL_NODES
       ? this.#tree.write(context, handle, data)
-      : this.#inner.write(context, handle, offset, data)
+      : this.#inner.write(context, handle, offset, data, append)
   }
 
   flush(context: CallContext, handle: Handle, lockOwner: bigint): Awaitable<void> {

@@ -225,8 +225,11 @@ export interface FileSystem {
   createTemporary?(context: CallContext, node: NewNode, flags: number): Awaitable<{ entry: Entry; opened: Opened }>
   /** At most `length` bytes; fewer only at the end of the file. */
   read(context: CallContext, handle: Handle, offset: number, length: number): Awaitable<ReadResult>
-  /** `data` is valid until the result is settled. Returns the number of bytes taken. */
-  write(context: CallContext, handle: Handle, offset: number, data: Uint8Array): Awaitable<number>
+  /**
+   * `data` is valid until the result is settled. `append`: the descriptor has O_APPEND, and `offset` is only where the
+   * kernel believes the end to be. Returns the number of bytes taken.
+   */
+  write(context: CallContext, handle: Handle, offset: number, data: Uint8Array, append: boolean): Awaitable<number>
   /** One close(2) of a descriptor; its error is close's. POSIX locks of `lockOwner` on the file end here. */
   flush(context: CallContext, handle: Handle, lockOwner: bigint): Awaitable<void>
   /** The last reference to the open file is gone. `flockOwner`: its flock lock ends here. */

@@ -131,12 +131,17 @@ function subject(record: Exclude<TraceRecord, { channel: 'trace' }>): string[] {
   if ('peer' in record) words.push(record.side === 'client' ? `to ${record.peer}` : `from ${record.peer}`)
   if ('client' in record) words.push(`${record.rights} of ${record.client}`)
   if ('node' in record) words.push(`node ${record.node}`)
-  // JSON quoting keeps a name with control characters from writing to the terminal.
-  if ('name' in record && record.name !== undefined) words.push(JSON.stringify(record.name))
+  if ('name' in record && record.name !== undefined) words.push(quote(record.name))
   if (record.bytes !== undefined) words.push(`${record.bytes} bytes`)
   if (record.detail !== undefined) words.push(record.detail)
   if ('pid' in record && record.pid !== 0) words.push(`pid ${record.pid}`)
   return words
+}
+
+/** A name as JSON writes it, and without any control character that could speak to a terminal. */
+function quote(name: string): string {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  return JSON.stringify(name).replace(/\p{Cc}/gu, escaped)
 }
 
 /** Local time of day with microseconds. */

@@ -1,0 +1,325 @@
+// Mode `local` as a mount sees it: POSIX semantics, straight on the volume. Data goes through passthrough, so that all
+// mounts share one page cache; what the kernel caches besides is taken back when another mount changes it.
+import type { AttributeChanges, FileSystemStats } from '../../posix/attributes.ts'
+import type { Credentials } from '../../posix/credentials.ts'
+import { FsError } from '../../posix/errors.ts'
+import { isRegular, O_TRUNC, opensForWrite, S_IFDIR, S_IFLNK, S_ISGID, S_ISUID } from '../../posix/mode.ts'
+import type { Content } from '../../store/contents.ts'
+import type { Volume } from '../../store/volume.ts'
+import type {
+  AbsentEntry,
+  Allocation,
+  AttributesReply,
+  CallContext,
+  CopyRange,
+  DirectorySink,
+  Entry,
+  ExtendedAttributes,
+  FileSystem,
+  Handle,
+  KernelCache,
+  Locks,
+  NewNode,
+  NodeId,
+  Opened,
+  ReadResult,
+  Renaming,
+} from '../../vfs/filesystem.ts'
+import { KernelPromises } from './kernel-promises.ts'
+import type { LocalLocks } from './locks.ts'
+
+interface OpenFile {
+  readonly ino: number
+  readonly content: Content
+}
+
+const NO_GROUPS: readonly number[] = []
+
+/** The kernel checks permissions (`default_permissions`): the volume only learns who owns what is new. */
+const identity = ({ uid, gid }: CallContext): Credentials => ({ uid, gid, groups: NO_GROUPS, checked: true })
+
+export class LocalFileSystem implements FileSystem {
+  readonly locks: Locks
+  readonly xattrs: ExtendedAttributes
+  readonly allocation: Allocation
+  readonly copy: CopyRange
+  readonly #volume: Volume
+  readonly #locks: LocalLocks
+  readonly #siblings: Set<LocalFileSystem>
+  readonly #unwatch: () => void
+  #promises: KernelPromises | undefined
+  /** Changes that this mount itself makes need not be told to its kernel. */
+  #changing = false
+  #nextHandle = 1
+  readonly #files = new Map<Handle, OpenFile>()
+  readonly #directories = new Map<Handle, NodeId>()
+  /** How often the kernel has looked up each node and not yet forgotten it. */
+  readonly #lookups = new Map<NodeId, number>()
+
+  /** `siblings`: the attached mounts of the volume in this process; each enters and leaves it by itself. */
+  constructor(volume: Volume, locks: LocalLocks, siblings: Set<LocalFileSystem>) {
+    this.#volume = volume
+    this.#locks = locks
+    this.#siblings = siblings
+    this.locks = locks
+    this.#unwatch = volume.watch((change) => {
+      if (this.#changing) return
+      if (change.kind === 'name') this.#promises?.breakNames(change.parent)
+      else this.#promises?.breakAttributes(change.ino)
+    })
+    this.xattrs = {
+      getXattr: (context, node, name) => volume.getXattr(node, name, identity(context)),
+      listXattrs: (context, node) => volume.listXattrs(node, identity(context)),
+      setXattr: (context, node, name, value, how) =>
+        this.#change(() => volume.setXattr(node, name, value, how, identity(context))),
+      removeXattr: (context, node, name) => this.#change(() => volume.removeXattr(node, name, identity(context))),
+    }
+    this.allocation = {
+      allocate: (_context, handle, mode, offset, length) =>
+        volume.allocate(this.#file(handle).content, mode, offset, length),
+      seek: (_context, handle, offset, whence) => volume.seek(this.#file(handle).content, offset, whence),
+    }
+    this.copy = {
+      copyRange: (_context, from, to, length) =>
+        volume.copyRange(
+          { content: this.#file(from.handle).content, offset: from.offset },
+          { content: this.#file(to.handle).content, offset: to.offset },
+          length,
+        ),
+    }
+  }
+
+  attach(kernel: KernelCache): void {
+    this.#promises = new KernelPromises(kernel)
+    this.#siblings.add(this)
+  }
+
+  async detach(): Promise<void> {
+    this.#siblings.delete(this)
+    this.#unwatch()
+    this.#locks.releaseAll()
+    for (const { content } of this.#files.values()) this.#volume.closeContent(content)
+    this.#files.clear()
+    this.#directories.clear()
+    for (const [node, count] of this.#lookups) this.#volume.drop(node, count)
+    this.#lookups.clear()
+  }
+
+  lookup(context: CallContext, parent: NodeId, name: string): Entry | AbsentEntry {
+    const ino = this.#volume.lookup(parent, name, identity(context))
+    const nameTtlMs = this.#promises?.promiseName(parent) ?? 0
+    return ino === undefined ? { node: 0, nameTtlMs } : this.#entry(ino, nameTtlMs)
+  }
+
+  forget(node: NodeId, count: number): void {
+    const left = (this.#lookups.get(node) ?? 0) - count
+    if (left > 0) this.#lookups.set(node, left)
+    else if (this.#lookups.delete(node)) this.#promises?.forget(node)
+    this.#volume.drop(node, count)
+  }
+
+  getAttributes(_context: CallContext, node: NodeId): AttributesReply {
+    return this.#attributes(node)
+  }
+
+  setAttributes(context: CallContext, node: NodeId, changes: AttributeChanges, handle?: Handle): AttributesReply {
+    const handleIsOpenForWrite = handle !== undefined
+    this.#change(() => this.#volume.setAttributes(node, changes, identity(context), { handleIsOpenForWrite }))
+    return this.#attributes(node)
+  }
+
+  readlink(_context: CallContext, node: NodeId): string {
+    return this.#volume.readlink(node)
+  }
+
+  makeNode(context: CallContext, node: NewNode): Entry {
+    return this.#create(context, node, node.mode, { rdev: node.rdev ?? 0 })
+  }
+
+  makeDirectory(context: CallContext, node: NewNode): Entry {
+    return this.#create(context, node, S_IFDIR | node.mode)
+  }
+
+  makeSymlink(context: CallContext, parent: NodeId, name: string, target: string): Entry {
+    return this.#create(context, { parent, name, umask: 0 }, S_IFLNK | 0o777, { target })
+  }
+
+  #create(
+    context: CallContext,
+    { parent, name, umask }: Pick<NewNode, 'parent' | 'name' | 'umask'>,
+    mode: number,
+    special: { rdev?: number; target?: string } = {},
+  ): Entry {
+    const ino = this.#change(() =>
+      this.#volume.create(parent, name, { mode: mode & ~umask, ...special }, identity(context)),
+    )
+    return this.#entry(ino, this.#promises?.promiseName(parent) ?? 0)
+  }
+
+  link(context: CallContext, node: NodeId, newParent: NodeId, newName: string): Entry {
+    this.#change(() => this.#volume.link(node, newParent, newName, identity(context)))
+    return this.#entry(node, this.#promises?.promiseName(newParent) ?? 0)
+  }
+
+  unlink(context: CallContext, parent: NodeId, name: string): void {
+    this.#change(() => this.#volume.unlink(parent, name, identity(context)))
+  }
+
+  removeDirectory(context: CallContext, parent: NodeId, name: string): void {
+    this.#change(() => this.#volume.removeDirectory(parent, name, identity(context)))
+  }
+
+  rename(context: CallContext, renaming: Renaming): void {
+    this.#change(() => this.#volume.rename(renaming, identity(context)))
+  }
+
+  open(context: CallContext, node: NodeId, flags: number): Opened {
+    const content = this.#change(() => this.#volume.openContent(node, flags, identity(context)))
+    if (opensForWrite(flags)) for (const mount of this.#siblings) mount.#writesUnseen(node)
+    return this.#opened(node, content, flags)
+  }
+
+  /** From now on somebody may write the content of `node` without asking: its size and times must be asked for. */
+  #writesUnseen(node: NodeId): void {
+    this.#promises?.breakAttributes(node)
+  }
+
+  /** For `.proteus/status`. */
+  status(): { openFiles: number; openDirectories: number; nodesKnownToKernel: number } {
+    const { size: openFiles } = this.#files
+    return { openFiles, openDirectories: this.#directories.size, nodesKnownToKernel: this.#lookups.size }
+  }
+
+  create(context: CallContext, node: NewNode, flags: number): { entry: Entry; opened: Opened } {
+    const entry = this.makeNode(context, node)
+    return { entry, opened: this.#openNew(context, entry, flags) }
+  }
+
+  createTemporary(context: CallContext, node: NewNode, flags: number): { entry: Entry; opened: Opened } {
+    const ino = this.#volume.createTemporary(node.parent, node.mode & ~node.umask, identity(context))
+    const entry = this.#entry(ino, 0)
+    return { entry, opened: this.#openNew(context, entry, flags) }
+  }
+
+  /**
+   * Opens a file that nobody else has open. The kernel may go on believing the attributes that it is told with the new
+   * entry: what this mount writes its kernel sees, an open for writing by another mount takes the promise back, and a
+   * mapping, which nobody sees, has no bytes to change before the size is changed.
+   */
+  #openNew(context: CallContext, { node }: Entry, flags: number): Opened {
+    return this.#opened(node, this.#volume.openContent(node, flags & ~O_TRUNC, identity(context)), flags)
+  }
+
+  #opened(ino: number, content: Content, flags: number): Opened {
+    const handle = this.#nextHandle++
+    this.#files.set(handle, { ino, content })
+    if (!this.#passesThrough(ino, flags)) return { handle, directIo: true }
+    return { handle, backing: { fd: content.fd, key: content.file } }
+  }
+
+  /** Writes that must be seen here go through here: those that count against a quota or may not keep set-id bits. */
+  #passesThrough(ino: number, flags: number): boolean {
+    if (!opensForWrite(flags)) return true
+    return this.#volume.allowsPassthrough && (this.#volume.attributes(ino).mode & (S_ISUID | S_ISGID)) === 0
+  }
+
+  read(_context: CallContext, handle: Handle, offset: number, length: number): ReadResult {
+    return { fd: this.#file(handle).content.fd, offset, length }
+  }
+
+  write(_context: CallContext, handle: Handle, offset: number, data: Uint8Array, append: boolean): number {
+    return this.#volume.write(this.#file(handle).content, data, offset, append)
+  }
+
+  flush(_context: CallContext, handle: Handle, lockOwner: bigint): void {
+    this.#locks.closed(this.#file(handle).ino, lockOwner)
+  }
+
+  release(handle: Handle): void {
+    const file = this.#files.get(handle)
+    if (file === undefined) return
+    this.#files.delete(handle)
+    this.#locks.released(file.ino, handle)
+    this.#change(() => this.#volume.closeContent(file.content))
+  }
+
+  fsync(_context: CallContext, handle: Handle, dataOnly: boolean): Promise<void> {
+    return this.#volume.fsync(this.#file(handle).ino, dataOnly)
+  }
+
+  openDirectory(_context: CallContext, node: NodeId): { handle: Handle } {
+    const handle = this.#nextHandle++
+    this.#directories.set(handle, node)
+    this.#volume.hold(node, 1)
+    return { handle }
+  }
+
+  readDirectory(_context: CallContext, handle: Handle, cookie: number, sink: DirectorySink): void {
+    const directory = this.#directory(handle)
+    const nameTtlMs = this.#promises?.promiseName(directory) ?? 0
+    for (const found of this.#volume.list(directory, cookie)) {
+      const dots = found.name === '.' || found.name === '..'
+      if (!sink.wantsEntries || dots) {
+        if (!sink.add(found)) return
+        continue
+      }
+      const entry = this.#entry(found.ino, nameTtlMs)
+      if (sink.add(found, entry)) continue
+      this.forget(found.ino, 1)
+      return
+    }
+  }
+
+  releaseDirectory(handle: Handle): void {
+    const node = this.#directory(handle)
+    this.#directories.delete(handle)
+    this.#volume.drop(node, 1)
+  }
+
+  fsyncDirectory(_context: CallContext, handle: Handle, dataOnly: boolean): Promise<void> {
+    return this.#volume.fsync(this.#directory(handle), dataOnly)
+  }
+
+  statfs(): FileSystemStats {
+    return this.#volume.statfs()
+  }
+
+  sync(): Promise<void> {
+    return this.#volume.sync()
+  }
+
+  /** Runs a change of the volume; the other mounts are told while it runs, this one is not. */
+  #change<T>(change: () => T): T {
+    this.#changing = true
+    try {
+      return change()
+    } finally {
+      this.#changing = false
+    }
+  }
+
+  #entry(ino: number, nameTtlMs: number): Entry {
+    const { attributes, attributesTtlMs } = this.#attributes(ino)
+    this.#volume.hold(ino, 1)
+    this.#lookups.set(ino, (this.#lookups.get(ino) ?? 0) + 1)
+    return { node: ino, generation: this.#volume.generation(ino), attributes, nameTtlMs, attributesTtlMs }
+  }
+
+  #attributes(ino: number): AttributesReply {
+    const attributes = this.#volume.attributes(ino)
+    const seen = !isRegular(attributes.mode) || !this.#volume.mayChangeUnseen(ino)
+    return { attributes, attributesTtlMs: seen ? (this.#promises?.promiseAttributes(ino) ?? 0) : 0 }
+  }
+
+  #file(handle: Handle): OpenFile {
+    const file = this.#files.get(handle)
+    if (file === undefined) throw new FsError('EBADF')
+    return file
+  }
+
+  #directory(handle: Handle): NodeId {
+    const node = this.#directories.get(handle)
+    if (node === undefined) throw new FsError('EBADF')
+    return node
+  }
+}

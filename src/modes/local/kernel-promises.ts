@@ -1,0 +1,56 @@
+// What the kernel of one mount has been told and may still believe: names and attributes. When another mount changes
+// one of them, the promise is taken back before the change is answered, so all mounts show the same at once.
+//
+// Names are taken back all together: the kernel counts epochs, and a name from an earlier epoch is looked up again.
+// That needs no lock inside the kernel. Taking back a single name does: it locks the directory, and two mounts that
+// remove names in each other's directories at the same time would wait for each other.
+import type { KernelCache, NodeId, TtlMs } from '../../vfs/filesystem.ts'
+
+/** How soon to repeat an invalidation for a node that the kernel did not know: it may be just about to. */
+const REPEAT_MS = 20
+
+export class KernelPromises {
+  readonly #kernel: KernelCache
+  /** Directories of which the kernel has been told a name in this epoch, present or absent. */
+  readonly #directories = new Set<NodeId>()
+  readonly #attributes = new Set<NodeId>()
+
+  constructor(kernel: KernelCache) {
+    this.#kernel = kernel
+  }
+
+  /** The kernel is told a name in `directory`: how long it may believe it. */
+  promiseName(directory: NodeId): TtlMs {
+    if (!this.#kernel.can.nameEpochs) return 0
+    this.#directories.add(directory)
+    return Number.POSITIVE_INFINITY
+  }
+
+  /** The kernel is told the attributes of `node`, which change only with our knowledge. */
+  promiseAttributes(node: NodeId): TtlMs {
+    if (!this.#kernel.can.invalidation) return 0
+    this.#attributes.add(node)
+    return Number.POSITIVE_INFINITY
+  }
+
+  /** A name in `directory` appeared, went or now means something else. */
+  breakNames(directory: NodeId): void {
+    if (!this.#directories.has(directory)) return
+    this.#directories.clear()
+    this.#kernel.invalidateAllNames()
+  }
+
+  /** The attributes of `node` changed, or may now change without our knowledge. */
+  breakAttributes(node: NodeId): void {
+    if (!this.#attributes.delete(node)) return
+    if (this.#kernel.invalidateAttributes(node)) return
+    // The kernel has forgotten the node, or it has not yet taken in the reply that introduces it.
+    setTimeout(() => this.#kernel.invalidateAttributes(node), REPEAT_MS).unref()
+  }
+
+  /** The kernel does not know the node any more. */
+  forget(node: NodeId): void {
+    this.#attributes.delete(node)
+    this.#directories.delete(node)
+  }
+}

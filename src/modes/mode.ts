@@ -1,0 +1,69 @@
+// What a mode is to the rest of the house: a small factory. The command line starts modes through it and knows no more.
+//
+// Every mode has a client half: `connect` to an address, then `mount` as often as there are mounts in this process.
+// A mode with a server has `serve` too; then each mount is a process of its own. Without one (`local`) the
+// connection is the volume itself, and one process serves all mounts.
+import type { ControlProvider } from '../vfs/control.ts'
+import type { Awaitable, FileSystem } from '../vfs/filesystem.ts'
+
+export interface Host {
+  readonly host: string
+  /** Absent: the mode's own port. */
+  readonly port?: number
+}
+
+/** Where a file system comes from: a parsed URL such as `local:DIR` or `nfs://host[:port]/export`. */
+export interface Address {
+  /** The URL's scheme: the mode's name. */
+  readonly mode: string
+  /** The data directory, absolute, when there is no server (`local:DIR`). */
+  readonly directory?: string
+  /** Servers, in order of preference; empty when there is none. */
+  readonly hosts: readonly Host[]
+  readonly user?: string
+  /** Export, volume, share or namespace: what follows the host, without its first slash. */
+  readonly path: string
+}
+
+/** What one mount gets. */
+export interface ModeMount {
+  readonly fileSystem: FileSystem
+  /** What this mount's `.proteus/` and `user.proteus.*` tell. */
+  readonly control: ControlProvider
+  /** The kernel is to check permissions from the attributes (`default_permissions`); otherwise the file system does. */
+  readonly kernelChecksPermissions?: boolean
+}
+
+/** The client half at work: what the mounts of one process share. */
+export interface Connection {
+  /** A file system for one more mount. It ends with `FileSystem.detach`. */
+  mount(): Awaitable<ModeMount>
+  /** Called once, after all mounts have been detached: everything acknowledged is made to last. */
+  close(): Promise<void>
+}
+
+/** The server half at work. */
+export interface RunningServer {
+  /** The URL that clients connect to, with the port that it really listens on. */
+  readonly url: string
+  close(): Promise<void>
+}
+
+export interface ServeRequest {
+  /** Where the server keeps everything, absolute. It exists. */
+  readonly dataDirectory: string
+  /** The address to listen on; loopback unless the user says otherwise. */
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+}
+
+export interface Mode {
+  /** As in `--mode` and in URLs. */
+  readonly name: string
+  /** One line for people. */
+  readonly summary: string
+  connect(address: Address): Promise<Connection>
+  /** Absent: the mode has no server. */
+  serve?(request: ServeRequest): Promise<RunningServer>
+}
