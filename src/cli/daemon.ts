@@ -1,0 +1,158 @@
+// The serving process: mounts, or a mode's server. Started by the commands (support/serving.ts), not by people.
+// It must never touch a mount that it serves: a synchronous call there would wait for itself.
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Logger, pino } from 'pino'
+import { type MountedFileSystem, mount } from '../fuse/mount.ts'
+import { withControlDirectory } from '../vfs/control.ts'
+import { describeError, errorCode } from './exit.ts'
+import { loadMode } from './modes.ts'
+import { usersOf } from './support/processes.ts'
+import type { ParentMessage, ServingMessage, ServingSpec } from './support/serving.ts'
+import { unmount } from './support/target.ts'
+import { parseUrl } from './support/url.ts'
+
+/** How long programs that still use a mount have to close what they have open, in milliseconds. */
+const GRACE_MS = 3000
+
+/** What a serving process has going. */
+interface Running {
+  readonly ready: Extract<ServingMessage, { type: 'ready' }>
+  /** Nothing is left to serve: all mounts were taken away from outside. */
+  readonly ended: Promise<unknown>
+  close(): Promise<void>
+}
+
+async function startMounts(spec: Extract<ServingSpec, { role: 'mount' }>, log: Logger): Promise<Running> {
+  const { url, driver, options } = spec
+  const address = parseUrl(url, '/')
+  const mode = await loadMode(address.mode)
+  const connection = await mode.connect(address)
+  const mounts: MountedFileSystem[] = []
+  // Without those that were unmounted from outside: something else may be mounted there by now.
+  const live = new Set<MountedFileSystem>()
+  const close = async (): Promise<void> => {
+    await Promise.all([...live].map((mounted) => end(mounted, log)))
+    await connection.close()
+  }
+  try {
+    for (const target of spec.targets) {
+      const { fileSystem, control, kernelChecksPermissions } = await connection.mount()
+      let mounted: MountedFileSystem | undefined
+      const controlled = withControlDirectory(fileSystem, control, {
+        mode: mode.name,
+        mount: target,
+        owner: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
+        createdMs: Date.now(),
+        describe: () => ({ url, driver, limitations: mounted?.limitations }),
+      })
+      mounted = await mount({
+        fileSystem: controlled,
+        target,
+        driver,
+        source: `proteus:${mode.name}`,
+        options: kernelChecksPermissions ? { ...options, defaultPermissions: true } : options,
+        onError: (error) => log.error({ err: error, target }, 'a request failed because of a defect'),
+      })
+      const added = mounted
+      mounts.push(added)
+      live.add(added)
+      added.closed
+        .finally(() => live.delete(added))
+        .catch((error) => log.error({ err: error, target }, 'detach failed'))
+      log.info({ target, url, driver, abilities: mounted.abilities }, 'mounted')
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+  const ready = mounts.map(({ target, abilities, limitations }) => ({ target, abilities, limitations }))
+  return {
+    ready: { type: 'ready', url, mounts: ready },
+    ended: Promise.allSettled(mounts.map((mounted) => mounted.closed)),
+    close,
+  }
+}
+
+/** Unmounts; a mount in use is taken out of sight at once, and its programs have some time to finish. */
+async function end(mounted: MountedFileSystem, log: Logger): Promise<void> {
+  const { target, closed } = mounted
+  try {
+    await mounted.unmount()
+  } catch (error) {
+    const users = errorCode(error) === 'EBUSY' ? usersOf(target) : []
+    log.warn({ err: error, target, users }, 'detaching the mount')
+    if (errorCode(error) === 'EBUSY') await tell({ type: 'busy', target, users })
+    // EINVAL: it is not mounted any more.
+    await unmount(target, { lazy: true }).catch((reason) => log.warn({ err: reason, target }, 'could not detach'))
+    await Promise.race([closed, delay(GRACE_MS, undefined, { ref: false })])
+  }
+  log.info({ target }, 'unmounted')
+}
+
+async function startServer(spec: Extract<ServingSpec, { role: 'server' }>, log: Logger): Promise<Running> {
+  const { host, port, data } = spec
+  const mode = await loadMode(spec.mode)
+  if (mode.serve === undefined) throw new Error(`mode ${mode.name} has no server`)
+  const server = await mode.serve({ dataDirectory: data, host, port })
+  log.info({ url: server.url, data }, 'serving')
+  return {
+    ready: { type: 'ready', url: server.url, mounts: [] },
+    ended: new Promise(() => undefined),
+    close: () => server.close(),
+  }
+}
+
+/** Tells the parent, if it still listens. */
+function tell(message: ServingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) resolve()
+    else process.send(message, () => resolve())
+  })
+}
+
+/** Resolves when this process is to end: by a signal, or because its parent is gone without having released it. */
+function stopRequest(log: Logger): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = (why: string) => () => {
+      log.info({ why }, 'stopping')
+      resolve()
+    }
+    // For good: a second signal must not cut short what the first one began.
+    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, stop(name))
+    let released = false
+    process.on('message', (message: ParentMessage) => {
+      if (message.type === 'release') released = true
+    })
+    process.on('disconnect', () => {
+      if (!released) stop('the parent is gone')()
+    })
+  })
+}
+
+async function main(): Promise<void> {
+  const spec = JSON.parse(process.argv[2] ?? '') as ServingSpec
+  // Standard output is the log file. No directory but the root stays in use because of this process.
+  const log = pino({ base: { pid: process.pid } }, pino.destination({ fd: 1, sync: true }))
+  process.chdir('/')
+  const stop = stopRequest(log)
+  let running: Running
+  try {
+    running = spec.role === 'mount' ? await startMounts(spec, log) : await startServer(spec, log)
+  } catch (error) {
+    log.error({ err: error }, 'could not start')
+    await tell({ type: 'failed', message: describeError(error, false) })
+    process.exit(1)
+  }
+  await tell(running.ready)
+  await Promise.race([stop, running.ended])
+  try {
+    await running.close()
+  } catch (error) {
+    log.error({ err: error }, 'could not close in peace')
+    process.exit(1)
+  }
+  log.info('ended')
+  process.exit(0)
+}
+
+await main()

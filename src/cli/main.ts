@@ -1,0 +1,14 @@
+#!/usr/bin/env node
+// Entry of `proteus`.
+import { EXIT } from './exit.ts'
+import { run } from './program.ts'
+
+// `proteus trace DIR | head`: when the reader has enough, so have we.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+const exitCode = await run(process.argv.slice(2))
+// A command that found something not well has said so in `process.exitCode` itself.
+if (exitCode !== EXIT.ok) process.exitCode = exitCode

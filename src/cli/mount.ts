@@ -1,0 +1,84 @@
+// `proteus mount`: one URL on one directory.
+import { mkdirSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import type { Command } from 'commander'
+import type { Address } from '../modes/mode.ts'
+import { CliError } from './exit.ts'
+import { loadMode } from './modes.ts'
+import { logPath } from './support/lab-state.ts'
+import { resolveMountOptions } from './support/mount-options.ts'
+import { driverOption, examples, jsonOption, mountOptionsOption } from './support/options.ts'
+import { createOutput } from './support/output.ts'
+import { signal } from './support/processes.ts'
+import { type Driver, describeExit, startServing } from './support/serving.ts'
+import { stopOnSignals } from './support/signals.ts'
+import { checkLayout, cleanTargets, prepareTarget, shown } from './support/target.ts'
+import { parseUrl } from './support/url.ts'
+
+interface MountCommandOptions {
+  readonly foreground?: boolean
+  readonly driver: Driver
+  readonly options: readonly string[]
+  readonly log?: string
+  readonly json?: boolean
+}
+
+export function define(command: Command): void {
+  command
+    .argument('<url>', 'what to mount: local:DIR, …')
+    .argument('<dir>', 'where')
+    .option('--foreground', 'stay until Ctrl-C, which unmounts')
+    .option('--log <file>', 'where the serving process writes its log')
+    .addOption(driverOption())
+    .addOption(mountOptionsOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      examples('proteus mount local:/srv/data /mnt/data', 'proteus mount local:data mnt -o ro --foreground'),
+    )
+    .action(mount)
+}
+
+async function mount(url: string, dir: string, options: MountCommandOptions): Promise<void> {
+  const output = createOutput(options.json)
+  const address = parseUrl(url, process.cwd())
+  await loadMode(address.mode)
+  const target = resolve(dir)
+  const flags = resolveMountOptions(options.options)
+  checkLayout([target], address.directory)
+  const log = options.log === undefined ? defaultLog(address) : resolve(options.log)
+  const { cleaned } = await prepareTarget(target)
+  if (cleaned) output.warn(`${shown(target)} had a mount whose server had died: cleaned`)
+  mkdirSync(dirname(log), { recursive: true, mode: 0o700 })
+
+  const absolute = address.directory === undefined ? url : `${address.mode}:${address.directory}`
+  const spec = { role: 'mount', url: absolute, targets: [target], driver: options.driver, options: flags } as const
+  const serving = startServing(spec, { log })
+  const stop = stopOnSignals(
+    { stop: () => signal(serving.id, 'SIGTERM'), kill: () => signal(serving.id, 'SIGKILL') },
+    output,
+  )
+  try {
+    const { mounts } = await serving.ready
+    for (const limitation of mounts.flatMap(({ limitations }) => limitations)) output.warn(limitation)
+    output.result({ event: 'ready', mode: address.mode, mounts: [target], pid: serving.id.pid, url: absolute, log })
+    output.line(`${absolute} is mounted on ${shown(target)}`)
+    if (!options.foreground) return serving.release()
+    output.line('Ctrl-C unmounts and stops.')
+    const exit = await serving.exited
+    if (exit.code !== 0) throw new CliError(`the serving process died: ${describeExit(exit)}; its log is ${shown(log)}`)
+    output.result({ event: 'stopped' })
+  } catch (error) {
+    await cleanTargets([target])
+    if (!stop.requested) throw error
+  } finally {
+    stop.dispose()
+  }
+}
+
+/** Beside the data if it is here, else where XDG puts the state of programs. */
+function defaultLog({ directory }: Address): string {
+  if (directory !== undefined) return logPath(directory)
+  return join(process.env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'proteus', 'mount.log')
+}

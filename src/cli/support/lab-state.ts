@@ -1,0 +1,131 @@
+// `lab.json` in the data directory: what `proteus up` started, so that `proteus down` ends exactly that.
+// It is written whole (a new file, renamed over the old), and claimed by linking, which only one process can.
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { CliError, errorCode } from '../exit.ts'
+import { isAlive, type ProcessId } from './processes.ts'
+
+export interface LabProcess extends ProcessId {
+  readonly role: 'server' | 'mount'
+  /** The directories it serves; none for a server. */
+  readonly targets: readonly string[]
+}
+
+export interface LabState {
+  readonly version: 1
+  readonly mode: string
+  /** Data directory, absolute. */
+  readonly data: string
+  /** Absolute. */
+  readonly mounts: readonly string[]
+  /** Where the mounts connect to, once it is known. */
+  readonly url?: string
+  /** The `up` that started the lab. */
+  readonly owner: ProcessId
+  /** The lab goes on without its owner. Otherwise its processes close by themselves when the owner is gone. */
+  readonly detached: boolean
+  /** In the order of their start. */
+  readonly processes: readonly LabProcess[]
+}
+
+const labPath = (data: string): string => join(data, 'lab.json')
+export const logPath = (data: string): string => join(data, 'proteus.log')
+
+export function isRunning(state: LabState): boolean {
+  return isAlive(state.owner) || state.processes.some(isAlive)
+}
+
+/** What is written there, running or not; undefined if there is nothing. */
+export function readLab(data: string): LabState | undefined {
+  let text: string
+  try {
+    text = readFileSync(labPath(data), 'utf8')
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return undefined
+    throw error
+  }
+  const state = parseLab(text)
+  if (state === undefined) throw new CliError(`${labPath(data)} is damaged: remove it if nothing runs on it any more`)
+  return state
+}
+
+/** Writes the first state of a lab; false if somebody else's is there. A lab whose processes are all gone is replaced. */
+export function claimLab(state: LabState): boolean {
+  const old = readLab(state.data)
+  if (old !== undefined) {
+    if (isRunning(old)) return false
+    removeLab(state.data)
+  }
+  const draft = writeDraft(state)
+  try {
+    linkSync(draft, labPath(state.data))
+    return true
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false
+    throw error
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+export function writeLab(state: LabState): void {
+  renameSync(writeDraft(state), labPath(state.data))
+}
+
+export function removeLab(data: string): void {
+  rmSync(labPath(data), { force: true })
+}
+
+function writeDraft(state: LabState): string {
+  const draft = `${labPath(state.data)}.${process.pid}`
+  writeFileSync(draft, `${JSON.stringify(state, null, 2)}\n`)
+  return draft
+}
+
+/** Undefined unless it is a whole and sound state. */
+export function parseLab(text: string): LabState | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  return isLabState(value) ? value : undefined
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+const isStrings = (value: unknown): boolean => Array.isArray(value) && value.every((item) => typeof item === 'string')
+
+function isProcessId(value: unknown): boolean {
+  // Process 1 and "my own group" (0 and below) are never ours to signal.
+  return (
+    isObject(value) &&
+    Number.isSafeInteger(value.pid) &&
+    (value.pid as number) > 1 &&
+    Number.isSafeInteger(value.startTime)
+  )
+}
+
+function isLabProcess(value: unknown): boolean {
+  return (
+    isProcessId(value) &&
+    isObject(value) &&
+    (value.role === 'server' || value.role === 'mount') &&
+    isStrings(value.targets)
+  )
+}
+
+function isLabState(value: unknown): value is LabState {
+  return (
+    isObject(value) &&
+    value.version === 1 &&
+    typeof value.mode === 'string' &&
+    typeof value.data === 'string' &&
+    isStrings(value.mounts) &&
+    (value.url === undefined || typeof value.url === 'string') &&
+    isProcessId(value.owner) &&
+    typeof value.detached === 'boolean' &&
+    Array.isArray(value.processes) &&
+    value.processes.every(isLabProcess)
+  )
+}

@@ -1,0 +1,106 @@
+// A lab: the serving processes that `proteus up` starts and ends. A mode with a server gets one process for it and one
+// for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts.
+import type { MountFlags } from '../../fuse/mount.ts'
+import type { LabProcess } from './lab-state.ts'
+import { signal } from './processes.ts'
+import type { Driver, Exit, ReadyMount, ServingProcess, ServingSpec } from './serving.ts'
+
+export interface LabPlan {
+  readonly mode: string
+  readonly hasServer: boolean
+  /** Absolute, as are the targets. */
+  readonly data: string
+  readonly targets: readonly string[]
+  readonly driver: Driver
+  readonly options: MountFlags
+}
+
+export interface LabDependencies {
+  start(spec: ServingSpec): ServingProcess
+  /** One more process is there, or the URL is known: time to write it down. */
+  onChange(lab: Lab): void
+}
+
+/** Why a lab is over: everything was closed in peace, or one of its processes died. */
+export type LabEnd = 'closed' | { readonly process: LabProcess; readonly exit: Exit }
+
+export class Lab {
+  url: string | undefined
+  readonly mounts: ReadyMount[] = []
+  /** Resolves when no mount process is left, or one of the processes has died. */
+  readonly ended: Promise<LabEnd>
+  readonly #dependencies: LabDependencies
+  readonly #started: ServingProcess[] = []
+  readonly #gone = new Set<ServingProcess>()
+  #stopping = false
+  #end!: (end: LabEnd) => void
+
+  constructor(dependencies: LabDependencies) {
+    this.#dependencies = dependencies
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve
+    })
+  }
+
+  /** In the order of their start. */
+  get processes(): LabProcess[] {
+    return this.#started.map(describe)
+  }
+
+  /** Starts everything; if something fails, what was started is stopped again. */
+  async start(plan: LabPlan): Promise<void> {
+    const { mode, data, driver, options } = plan
+    try {
+      let url = `${mode}:${data}`
+      if (plan.hasServer) url = (await this.#launch({ role: 'server', mode, data, host: '127.0.0.1', port: 0 })).url
+      this.url = url
+      const groups = plan.hasServer ? plan.targets.map((target) => [target]) : [plan.targets]
+      for (const targets of groups) {
+        this.mounts.push(...(await this.#launch({ role: 'mount', url, targets, driver, options })).mounts)
+      }
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
+  /** Mounts first, then the server. Resolves when all processes have ended. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    for (const role of ['mount', 'server'] as const) {
+      const group = this.#started.filter((serving) => serving.spec.role === role)
+      for (const serving of group) signal(serving.id, 'SIGTERM')
+      await Promise.all(group.map((serving) => serving.exited))
+    }
+  }
+
+  /** At once and without closing anything. */
+  kill(): void {
+    for (const serving of this.#started) signal(serving.id, 'SIGKILL')
+  }
+
+  /** The processes go on without this one. */
+  release(): void {
+    for (const serving of this.#started) serving.release()
+  }
+
+  #launch(spec: ServingSpec): ServingProcess['ready'] {
+    const serving = this.#dependencies.start(spec)
+    this.#started.push(serving)
+    this.#dependencies.onChange(this)
+    serving.exited.then((exit) => this.#exited(serving, exit))
+    // Asked to stop before this one was there: it must not be left behind.
+    if (this.#stopping) signal(serving.id, 'SIGTERM')
+    return serving.ready
+  }
+
+  #exited(serving: ServingProcess, exit: Exit): void {
+    this.#gone.add(serving)
+    if (exit.code !== 0) this.#end({ process: describe(serving), exit })
+    else if (this.#started.every((one) => one.spec.role === 'server' || this.#gone.has(one))) this.#end('closed')
+  }
+}
+
+function describe({ id, spec }: ServingProcess): LabProcess {
+  return { ...id, role: spec.role, targets: spec.role === 'mount' ? spec.targets : [] }
+}

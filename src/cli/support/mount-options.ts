@@ -1,0 +1,90 @@
+// `-o` options under the names that mount(8) and mount.fuse(8) give them.
+import { existsSync, readFileSync } from 'node:fs'
+import type { MountFlags } from '../../fuse/mount.ts'
+import { CliError, usageError } from '../exit.ts'
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] }
+
+/** Options without a value: what they set. Of a pair such as `ro,rw` the last one counts. */
+const SWITCHES: Readonly<Record<string, MountFlags>> = {
+  ro: { ro: true },
+  rw: { ro: false },
+  noexec: { noexec: true },
+  exec: { noexec: false },
+  nosuid: { nosuid: true },
+  suid: { nosuid: false },
+  nodev: { nodev: true },
+  dev: { nodev: false },
+  noatime: { noatime: true },
+  atime: { noatime: false },
+  sync: { sync: true },
+  async: { sync: false },
+  dirsync: { dirsync: true },
+  allow_other: { allowOther: true },
+  default_permissions: { defaultPermissions: true },
+}
+
+/** Options with a value: how it is read. */
+const VALUES: Readonly<Record<string, (value: string, option: string) => MountFlags>> = {
+  fsname: (value, option) => ({ fsname: word(value, option) }),
+  subtype: (value, option) => ({ subtype: word(value, option) }),
+  max_read: (value, option) => ({ maxRead: bytes(value, option) }),
+}
+
+/** The kernel reads whole pages, and at most this much at once. */
+const PAGE_BYTES = 4096
+const MAX_READ_BYTES = 1024 * 1024
+
+const FUSE_CONF = '/etc/fuse.conf'
+
+/** Reads the arguments of all `-o`, in order. Throws a usage error that names the option. */
+export function parseMountOptions(lists: readonly string[]): MountFlags {
+  const flags: Writable<MountFlags> = {}
+  for (const option of lists.flatMap((list) => list.split(','))) {
+    if (option === '') continue
+    const equals = option.indexOf('=')
+    const name = equals < 0 ? option : option.slice(0, equals)
+    if (Object.hasOwn(SWITCHES, name)) {
+      if (equals >= 0) throw usageError(`mount option ${name} takes no value`)
+      Object.assign(flags, SWITCHES[name])
+    } else if (Object.hasOwn(VALUES, name)) {
+      Object.assign(flags, VALUES[name]?.(equals < 0 ? '' : option.slice(equals + 1), name))
+    } else {
+      throw usageError(`unknown mount option ${JSON.stringify(name)}; there are ${optionNames().join(', ')}`)
+    }
+  }
+  return flags
+}
+
+/**
+ * What holds unless the options say otherwise: root's mounts are for everybody, as those of a disk are. Others need
+ * leave from /etc/fuse.conf (its text, or '' if there is none) to let anybody else in.
+ */
+export function withDefaults(flags: MountFlags, { root, fuseConf }: { root: boolean; fuseConf: string }): MountFlags {
+  if (root) return { allowOther: true, ...flags }
+  if (flags.allowOther && !/^\s*user_allow_other\s*$/m.test(fuseConf)) {
+    throw new CliError('allow_other without root needs a line `user_allow_other` in /etc/fuse.conf')
+  }
+  return flags
+}
+
+/** The options of a command line on this machine. */
+export function resolveMountOptions(lists: readonly string[]): MountFlags {
+  const fuseConf = existsSync(FUSE_CONF) ? readFileSync(FUSE_CONF, 'utf8') : ''
+  return withDefaults(parseMountOptions(lists), { root: process.geteuid?.() === 0, fuseConf })
+}
+
+export function optionNames(): string[] {
+  return [...Object.keys(SWITCHES), ...Object.keys(VALUES).map((name) => `${name}=`)]
+}
+
+function word(value: string, option: string): string {
+  if (!/^[\x21-\x7e]{1,255}$/.test(value)) throw usageError(`mount option ${option}= needs a word, as in ${option}=lab`)
+  return value
+}
+
+function bytes(value: string, option: string): number {
+  const number = /^\d{1,9}$/.test(value) ? Number(value) : 0
+  if (number >= PAGE_BYTES && number <= MAX_READ_BYTES) return number
+  throw usageError(`mount option ${option}= needs a number of bytes from ${PAGE_BYTES} to ${MAX_READ_BYTES}`)
+}

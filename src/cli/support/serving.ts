@@ -1,0 +1,108 @@
+// Serving processes: what they are told, what they tell, and how a command starts and ends one.
+//
+// A serving process (src/cli/daemon.ts) never touches a mount that it serves, and nobody else serves: so each is a
+// process apart from the command that starts it, in a session of its own, where Ctrl-C in a terminal does not reach it.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { MountFlags } from '../../fuse/mount.ts'
+import type { KernelAbilities } from '../../vfs/filesystem.ts'
+import { CliError } from '../exit.ts'
+import { type ProcessId, processNow } from './processes.ts'
+
+export type Driver = 'kernel' | 'portable'
+
+/** What a serving process is to do: its only argument, as JSON. Paths are absolute. */
+export type ServingSpec =
+  | {
+      readonly role: 'mount'
+      readonly url: string
+      readonly targets: readonly string[]
+      readonly driver: Driver
+      readonly options: MountFlags
+    }
+  | {
+      readonly role: 'server'
+      readonly mode: string
+      readonly data: string
+      readonly host: string
+      readonly port: number
+    }
+
+export interface ReadyMount {
+  readonly target: string
+  readonly abilities: KernelAbilities
+  readonly limitations: readonly string[]
+}
+
+/** What a serving process tells its parent. */
+export type ServingMessage =
+  | { readonly type: 'ready'; readonly mounts: readonly ReadyMount[]; readonly url: string }
+  | { readonly type: 'failed'; readonly message: string }
+  /** A mount that was in use when it was to end: taken out of sight, the programs keep what they have open. */
+  | { readonly type: 'busy'; readonly target: string; readonly users: readonly string[] }
+
+/** What a parent tells a serving process: it may outlive the parent. Until then it ends with it. */
+export interface ParentMessage {
+  readonly type: 'release'
+}
+
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+export interface ServingProcess {
+  readonly id: ProcessId
+  readonly spec: ServingSpec
+  /** Rejects with a message for people if it ends before. */
+  readonly ready: Promise<Extract<ServingMessage, { type: 'ready' }>>
+  readonly exited: Promise<Exit>
+  /** Lets it go on without its parent. */
+  release(): void
+}
+
+export interface StartOptions {
+  /** Appended to. */
+  readonly log: string
+  onBusy?(message: Extract<ServingMessage, { type: 'busy' }>): void
+}
+
+export function startServing(spec: ServingSpec, { log, onBusy }: StartOptions): ServingProcess {
+  const program = fileURLToPath(new URL('../daemon.js', import.meta.url))
+  const logFd = openSync(log, 'a', 0o600)
+  const child = spawn(process.execPath, ['--enable-source-maps', program, JSON.stringify(spec)], {
+    detached: true,
+    stdio: ['ignore', logFd, logFd, 'ipc'],
+  })
+  closeSync(logFd)
+  const id = child.pid === undefined ? undefined : processNow(child.pid)
+  if (id === undefined) throw new CliError(`the serving process could not be started; see ${log}`)
+
+  const exited = new Promise<Exit>((resolve) => child.on('exit', (code, signal) => resolve({ code, signal })))
+  const ready = new Promise<Extract<ServingMessage, { type: 'ready' }>>((resolve, reject) => {
+    child.on('message', (message: ServingMessage) => {
+      if (message.type === 'ready') resolve(message)
+      else if (message.type === 'failed') reject(new CliError(message.message))
+      else onBusy?.(message)
+    })
+    exited.then((exit) =>
+      reject(new CliError(`the serving process ended (${describeExit(exit)}) before it was ready; see ${log}`)),
+    )
+  })
+  // Whoever waits for it gets the error; a start that is given up has nobody waiting.
+  ready.catch(() => undefined)
+  return { id, spec, ready, exited, release: () => release(child) }
+}
+
+function release(child: ChildProcess): void {
+  const message: ParentMessage = { type: 'release' }
+  child.send(message, () => {
+    child.disconnect()
+    child.unref()
+  })
+}
+
+export function describeExit({ code, signal }: Exit): string {
+  return signal === null ? `exit code ${code}` : signal
+}

@@ -1,0 +1,40 @@
+// Ctrl-C and its kin for commands that stay: the first one stops in peace, the second one at once.
+import { EXIT } from '../exit.ts'
+import type { Output } from './output.ts'
+
+export interface Stoppable {
+  /** In peace; the command goes on when everything has ended. */
+  stop(): unknown
+  /** At once. */
+  kill(): void
+}
+
+export interface StopSignals {
+  /** A signal has come. */
+  readonly requested: boolean
+  dispose(): void
+}
+
+export function stopOnSignals(target: Stoppable, output: Output): StopSignals {
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  let requested = false
+  const onSignal = (): void => {
+    if (requested) {
+      target.kill()
+      process.exitCode = EXIT.failed
+      return
+    }
+    requested = true
+    output.line('\nStopping … (once more to force)')
+    target.stop()
+  }
+  for (const name of names) process.on(name, onSignal)
+  return {
+    get requested() {
+      return requested
+    },
+    dispose() {
+      for (const name of names) process.off(name, onSignal)
+    },
+  }
+}

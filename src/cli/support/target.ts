@@ -1,0 +1,95 @@
+// The directories that are mounted on: making them ready, and taking mounts off them.
+import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { relative } from 'node:path'
+import { addon } from '../../host/addon.ts'
+import { CliError, usageError } from '../exit.ts'
+import { runChild } from './child-io.ts'
+import { isFuse, mountedOn, readMountTable } from './mount-table.ts'
+
+/** How long a mount has to show that it is there, in milliseconds. */
+export const ANSWER_MS = 3000
+
+export type TargetState = 'free' | 'stale' | 'mounted' | 'silent'
+
+/** What is on `target`. A stale mount is one whose server has died: `Transport endpoint is not connected`. */
+export async function targetState(target: string): Promise<TargetState> {
+  const entry = mountedOn(target, readMountTable())
+  if (entry === undefined) return 'free'
+  if (!isFuse(entry)) return 'mounted'
+  const probe = await runChild('stat', ['-c', '%i', '--', target], ANSWER_MS)
+  if (probe.status === 'timeout') return 'silent'
+  return probe.stderr.includes('Transport endpoint is not connected') ? 'stale' : 'mounted'
+}
+
+/**
+ * Makes `target` ready to be mounted on: takes stale mounts off, creates it if it is missing. Refuses a directory that
+ * is mounted on or has content, which the mount would hide. Returns whether a stale mount was cleaned.
+ */
+export async function prepareTarget(target: string): Promise<{ cleaned: boolean }> {
+  const name = shown(target)
+  let cleaned = false
+  let state = await targetState(target)
+  // Stale mounts may lie on each other.
+  for (; state === 'stale'; state = await targetState(target)) {
+    await unmount(target, { lazy: true })
+    cleaned = true
+  }
+  if (state === 'silent') {
+    throw new CliError(`${name} is a mount that does not answer: \`proteus unmount --force ${name}\` takes it away`)
+  }
+  if (state === 'mounted') {
+    throw new CliError(`${name} is mounted already: choose another directory, or \`proteus unmount ${name}\` first`)
+  }
+  mkdirSync(target, { recursive: true })
+  if (!statSync(target).isDirectory()) throw new CliError(`${name} is not a directory`)
+  if (readdirSync(target).length > 0) {
+    throw new CliError(`${name} is not empty, and a mount would hide what is in it: choose an empty or new directory`)
+  }
+  return { cleaned }
+}
+
+/** Refuses sets of directories that would lie on or in each other. Paths are absolute. */
+export function checkLayout(targets: readonly string[], data: string | undefined): void {
+  const inside = (path: string, directory: string): boolean => path === directory || path.startsWith(`${directory}/`)
+  for (const target of targets) {
+    if (data !== undefined && inside(data, target)) {
+      throw usageError(`the data directory ${shown(data)} lies in the mount ${shown(target)}, which is to show it`)
+    }
+    const other = targets.find((path, i) => i !== targets.indexOf(target) && inside(path, target))
+    if (other !== undefined) throw usageError(`the mounts ${shown(target)} and ${shown(other)} lie in each other`)
+  }
+}
+
+/**
+ * Takes the uppermost mount off `target`, as root directly and otherwise through fusermount3. `lazy`: even if it is in
+ * use or does not answer; programs keep what they have open. Throws EBUSY if it is in use.
+ */
+export async function unmount(target: string, { lazy = false } = {}): Promise<void> {
+  if (process.geteuid?.() === 0) return addon().unmount(target, lazy)
+  const result = await runChild('fusermount3', ['-u', ...(lazy ? ['-z'] : []), '--', target], ANSWER_MS)
+  if (result.status === 'ok') return
+  const message = result.stderr.trim() || 'fusermount3 failed'
+  throw Object.assign(new CliError(message), message.includes('busy') ? { code: 'EBUSY' } : {})
+}
+
+/**
+ * Takes stale mounts off `targets`: what dead servers leave behind. A live mount there is by now somebody else's.
+ * Returns the directories that could not be cleaned.
+ */
+export async function cleanTargets(targets: readonly string[]): Promise<string[]> {
+  const left: string[] = []
+  for (const target of targets) {
+    try {
+      while ((await targetState(target)) === 'stale') await unmount(target, { lazy: true })
+    } catch {
+      left.push(target)
+    }
+  }
+  return left
+}
+
+/** A path as people like to read it: relative if it is below the working directory. */
+export function shown(path: string, directory = process.cwd()): string {
+  const short = relative(directory, path)
+  return short === '' || short.startsWith('..') ? path : short
+}

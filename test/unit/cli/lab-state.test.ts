@@ -1,0 +1,95 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import {
+  claimLab,
+  isRunning,
+  type LabState,
+  parseLab,
+  readLab,
+  removeLab,
+  writeLab,
+} from '../../../src/cli/support/lab-state.ts'
+import { isAlive, type ProcessId, parseStartTime, processNow } from '../../../src/cli/support/processes.ts'
+
+let data: string
+beforeEach(() => {
+  data = mkdtempSync(join(tmpdir(), 'proteus-lab-'))
+})
+afterEach(() => rmSync(data, { recursive: true }))
+
+const self = processNow(process.pid) as ProcessId
+/** This process's id, at a time when another process had it. */
+const departed: ProcessId = { pid: self.pid, startTime: self.startTime - 1 }
+
+const lab = (owner: ProcessId, changes: Partial<LabState> = {}): LabState => ({
+  version: 1,
+  mode: 'local',
+  data,
+  mounts: ['/mnt/a'],
+  owner,
+  detached: false,
+  processes: [],
+  ...changes,
+})
+
+describe('processes', () => {
+  test('are told apart by their start time', () => {
+    expect(isAlive(self)).toBe(true)
+    expect(isAlive(departed)).toBe(false)
+    expect(processNow(2 ** 30)).toBeUndefined()
+  })
+
+  test('have a start time whatever their name is, unless they are zombies', () => {
+    const fields = Array.from({ length: 18 }, (_, i) => String(i + 4))
+    expect(parseStartTime(`7 (a) b) S ${fields.join(' ')} 99`)).toBe(99)
+    expect(parseStartTime(`7 (a) Z ${fields.join(' ')} 99`)).toBeUndefined()
+    expect(parseStartTime('')).toBeUndefined()
+  })
+})
+
+describe('lab.json', () => {
+  test('is absent, then what was written, then absent', () => {
+    expect(readLab(data)).toBeUndefined()
+    const state = lab(self, { url: 'local:/data', processes: [{ ...self, role: 'mount', targets: ['/mnt/a'] }] })
+    writeLab(state)
+    expect(readLab(data)).toEqual(state)
+    expect(readdirSync(data)).toEqual(['lab.json'])
+    removeLab(data)
+    removeLab(data)
+    expect(readLab(data)).toBeUndefined()
+    expect(readLab(join(data, 'nowhere'))).toBeUndefined()
+  })
+
+  test('is claimed once, and again when everything in it is gone', () => {
+    expect(claimLab(lab(self))).toBe(true)
+    expect(claimLab(lab(self))).toBe(false)
+    writeLab(lab(departed, { processes: [{ ...self, role: 'mount', targets: [] }] }))
+    expect(claimLab(lab(self))).toBe(false)
+    const gone = lab(departed, { processes: [{ ...departed, role: 'mount', targets: [] }] })
+    writeLab(gone)
+    expect(isRunning(gone)).toBe(false)
+    expect(claimLab(lab(self))).toBe(true)
+    expect(readdirSync(data)).toEqual(['lab.json'])
+  })
+
+  test('is refused when it is damaged: nothing is signalled on its word', () => {
+    const sound = lab(self)
+    const broken: unknown[] = [
+      null,
+      [],
+      { ...sound, version: 2 },
+      { ...sound, mounts: [1] },
+      { ...sound, owner: { pid: -1, startTime: 1 } },
+      { ...sound, owner: { pid: 1, startTime: 1 } },
+      { ...sound, processes: [{ ...self, role: 'king', targets: [] }] },
+      { ...sound, processes: [{ pid: '7', startTime: 1, role: 'mount', targets: [] }] },
+    ]
+    for (const value of broken) expect(parseLab(JSON.stringify(value)), JSON.stringify(value)).toBeUndefined()
+    expect(parseLab('{')).toBeUndefined()
+    expect(parseLab(JSON.stringify(sound))).toEqual(sound)
+    writeFileSync(join(data, 'lab.json'), '{')
+    expect(() => readLab(data)).toThrow(/lab\.json is damaged: remove it/)
+  })
+})

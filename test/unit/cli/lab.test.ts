@@ -1,0 +1,90 @@
+import { describe, expect, test } from 'vitest'
+import { CliError } from '../../../src/cli/exit.ts'
+import { Lab, type LabPlan } from '../../../src/cli/support/lab.ts'
+import type { Exit, ServingProcess, ServingSpec } from '../../../src/cli/support/serving.ts'
+
+/** Process ids that no process has: signals to them go nowhere. */
+const NOBODY = 2 ** 30
+
+const PLAN: LabPlan = {
+  mode: 'local',
+  hasServer: false,
+  data: '/data',
+  targets: ['/mnt/a', '/mnt/b'],
+  driver: 'kernel',
+  options: { ro: true },
+}
+
+/** Starts processes that exist in this test only, and ends them at its word. */
+function stage(fail: (spec: ServingSpec) => string | undefined = () => undefined) {
+  const specs: ServingSpec[] = []
+  const ends: ((exit: Exit) => void)[] = []
+  const changes: number[] = []
+  const lab = new Lab({
+    start(spec): ServingProcess {
+      const index = specs.push(spec) - 1
+      const exited = new Promise<Exit>((resolve) => ends.push(resolve))
+      const problem = fail(spec)
+      if (problem !== undefined) for (const end of ends) end({ code: 1, signal: null })
+      const targets = spec.role === 'mount' ? spec.targets : []
+      const url = spec.role === 'mount' ? spec.url : `${spec.mode}://127.0.0.1:1234/`
+      const abilities = { passthrough: true, invalidation: true, nameEpochs: true, locks: true }
+      const mounts = targets.map((target) => ({ target, abilities, limitations: [] }))
+      const ready =
+        problem === undefined
+          ? Promise.resolve({ type: 'ready', url, mounts } as const)
+          : Promise.reject(new CliError(problem))
+      return { id: { pid: NOBODY + index, startTime: 0 }, spec, ready, exited, release: () => undefined }
+    },
+    onChange: ({ processes }) => changes.push(processes.length),
+  })
+  return { lab, specs, ends, changes }
+}
+
+describe('Lab', () => {
+  test('serves all mounts of a mode without server from one process', async () => {
+    const { lab, specs, changes } = stage()
+    await lab.start(PLAN)
+    expect(specs).toEqual([
+      { role: 'mount', url: 'local:/data', targets: ['/mnt/a', '/mnt/b'], driver: 'kernel', options: { ro: true } },
+    ])
+    expect(lab.processes).toEqual([{ pid: NOBODY, startTime: 0, role: 'mount', targets: ['/mnt/a', '/mnt/b'] }])
+    expect(lab.mounts.map(({ target }) => target)).toEqual(['/mnt/a', '/mnt/b'])
+    expect(changes).toEqual([1])
+  })
+
+  test('starts a server first, then a process for each mount, which connects to its URL', async () => {
+    const { lab, specs } = stage()
+    await lab.start({ ...PLAN, mode: 'nfs', hasServer: true })
+    expect(specs.map(({ role }) => role)).toEqual(['server', 'mount', 'mount'])
+    expect(specs[0]).toMatchObject({ data: '/data', host: '127.0.0.1' })
+    expect(specs[2]).toMatchObject({ url: 'nfs://127.0.0.1:1234/', targets: ['/mnt/b'] })
+    expect(lab.url).toBe('nfs://127.0.0.1:1234/')
+  })
+
+  test('is closed when its last mount process has ended in peace', async () => {
+    const { lab, ends } = stage()
+    await lab.start({ ...PLAN, mode: 'nfs', hasServer: true })
+    let over = false
+    void lab.ended.then(() => {
+      over = true
+    })
+    ends[1]?.({ code: 0, signal: null })
+    await new Promise(setImmediate)
+    expect(over).toBe(false)
+    ends[2]?.({ code: 0, signal: null })
+    expect(await lab.ended).toBe('closed')
+  })
+
+  test('says which process died', async () => {
+    const { lab, ends } = stage()
+    await lab.start(PLAN)
+    ends[0]?.({ code: null, signal: 'SIGKILL' })
+    expect(await lab.ended).toMatchObject({ process: { pid: NOBODY, role: 'mount' }, exit: { signal: 'SIGKILL' } })
+  })
+
+  test('does not start when one of its processes does not', async () => {
+    const { lab } = stage((spec) => (spec.role === 'mount' ? 'no such device' : undefined))
+    await expect(lab.start({ ...PLAN, mode: 'nfs', hasServer: true })).rejects.toThrow('no such device')
+  })
+})

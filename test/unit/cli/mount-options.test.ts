@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest'
+import { optionNames, parseMountOptions, withDefaults } from '../../../src/cli/support/mount-options.ts'
+
+const usage = (pattern: RegExp) => expect.objectContaining({ exitCode: 2, message: expect.stringMatching(pattern) })
+
+describe('parseMountOptions', () => {
+  test('takes the names of mount.fuse, in lists and in several -o', () => {
+    expect(
+      parseMountOptions(['ro,noexec', 'nosuid,nodev', 'noatime,sync,dirsync,allow_other,default_permissions']),
+    ).toEqual({
+      ro: true,
+      noexec: true,
+      nosuid: true,
+      nodev: true,
+      noatime: true,
+      sync: true,
+      dirsync: true,
+      allowOther: true,
+      defaultPermissions: true,
+    })
+    expect(parseMountOptions(['fsname=lab=1,subtype=x,max_read=65536'])).toEqual({
+      fsname: 'lab=1',
+      subtype: 'x',
+      maxRead: 65_536,
+    })
+    expect(parseMountOptions(['', ','])).toEqual({})
+  })
+
+  test('of two opposites the last one counts', () => {
+    expect(parseMountOptions(['ro,rw'])).toEqual({ ro: false })
+    expect(parseMountOptions(['suid,dev,exec,async', 'nosuid'])).toEqual({
+      nosuid: true,
+      nodev: false,
+      noexec: false,
+      sync: false,
+    })
+  })
+
+  test.each([
+    ['big_writes', /unknown mount option "big_writes"; there are ro, rw, /],
+    ['toString', /unknown mount option "toString"/],
+    ['ro=1', /ro takes no value/],
+    ['fsname', /fsname= needs a word/],
+    ['fsname=a b', /fsname= needs a word/],
+    ['max_read=12', /max_read= needs a number of bytes from 4096 to 1048576/],
+    ['max_read=1e6', /max_read=/],
+  ])('refuses %s', (option, message) => {
+    expect(() => parseMountOptions([option])).toThrow(usage(message))
+  })
+
+  test('knows every name that it lists', () => {
+    for (const name of optionNames()) {
+      const value = name === 'max_read=' ? '4096' : name.endsWith('=') ? 'x' : ''
+      expect(() => parseMountOptions([name + value])).not.toThrow()
+    }
+  })
+})
+
+describe('withDefaults', () => {
+  test("root's mounts are for everybody", () => {
+    expect(withDefaults({ ro: true }, { root: true, fuseConf: '' })).toEqual({ allowOther: true, ro: true })
+  })
+
+  test('others need leave from fuse.conf', () => {
+    expect(withDefaults({ ro: true }, { root: false, fuseConf: '' })).toEqual({ ro: true })
+    const refused = () => withDefaults({ allowOther: true }, { root: false, fuseConf: '#user_allow_other\n' })
+    expect(refused).toThrow(/user_allow_other.*fuse\.conf/)
+    expect(withDefaults({ allowOther: true }, { root: false, fuseConf: 'mount_max = 9\nuser_allow_other\n' })).toEqual({
+      allowOther: true,
+    })
+  })
+})

@@ -1,0 +1,175 @@
+import { describe, expect, test } from 'vitest'
+import { CliError, describeError, exitCodeOf } from '../../../src/cli/exit.ts'
+import { describeStat, formatNs } from '../../../src/cli/info.ts'
+import { run } from '../../../src/cli/program.ts'
+import { describeFailure } from '../../../src/cli/support/control-access.ts'
+import { invocation } from '../../../src/cli/support/options.ts'
+import { columns, createOutput, wantsColor } from '../../../src/cli/support/output.ts'
+import { checkLayout, shown } from '../../../src/cli/support/target.ts'
+
+const COMMANDS = ['up', 'down', 'serve', 'mount', 'unmount', 'status', 'trace', 'info', 'net', 'doctor', 'bench']
+
+async function proteus(...args: string[]) {
+  let out = ''
+  let err = ''
+  const code = await run(args, {
+    stdout: { write: (text) => (out += text) },
+    stderr: { write: (text) => (err += text) },
+    env: {},
+  })
+  return { code, out, err }
+}
+
+describe('proteus', () => {
+  test('shows its commands', async () => {
+    for (const args of [[], ['--help'], ['help']]) {
+      const { code, out } = await proteus(...args)
+      expect(code).toBe(0)
+      for (const command of COMMANDS) expect(out).toMatch(new RegExp(`^  ${command}\\b`, 'm'))
+    }
+  })
+
+  test.each(COMMANDS)('%s has help with examples', async (command) => {
+    const { code, out } = await proteus(command, '--help')
+    expect(code).toBe(0)
+    expect(out).toContain(`Usage: proteus ${command}`)
+    expect(out).toMatch(/Examples:\n {2}\$ proteus/)
+    if (command !== 'bench') expect(out).toContain('--json')
+    expect((await proteus('help', command)).out).toBe(out)
+  })
+
+  test.each([
+    [['upp'], /unknown command 'upp'\n\(Did you mean up\?\)/],
+    [['up', '--moed', 'local'], /unknown option '--moed'\n\(Did you mean --mode\?\)/],
+    [['up', '--mode', 'nosuch'], /there is no mode "nosuch"; there is local/],
+    [['up', '--driver', 'fast'], /Allowed choices are kernel, portable/],
+    [['up', '--data', ''], /--data needs a directory/],
+    [['up', '--mounts', ','], /--mounts needs directories/],
+    [['up', '-o', 'ro,fast'], /unknown mount option "fast"/],
+    [['up', '--data', '/x/a/b', '--mounts', '/x/a'], /lies in the mount/],
+    [['mount', 'local:/x'], /missing required argument 'dir'/],
+    [['mount', '/x', '/y'], /is not a URL/],
+    [['mount', 'nosuch:/x', '/y'], /there is no mode "nosuch"/],
+    [['down', '--timeout', 'soon'], /--timeout needs a number/],
+    [['serve', 'local'], /mode local has no server: .* use `proteus up`/],
+    [['serve', 'local', '--port', '70000'], /--port needs a number/],
+  ])('%j is bad usage', async (args, message) => {
+    const { code, err, out } = await proteus(...args)
+    expect(err).toMatch(message)
+    expect(err).toMatch(/^proteus: /)
+    expect({ code, out }).toEqual({ code: 2, out: '' })
+  })
+
+  test('says in one line what failed', async () => {
+    expect(await proteus('trace', '/')).toEqual({
+      code: 1,
+      out: '',
+      err: 'proteus: / is not in a Proteus mount: `proteus status` lists them\n',
+    })
+    expect(await proteus('unmount', '/nowhere')).toMatchObject({
+      code: 1,
+      err: 'proteus: nothing is mounted on /nowhere\n',
+    })
+  })
+})
+
+describe('errors', () => {
+  test('are one line, with stack and causes for those who debug', () => {
+    const error = new CliError('first\nsecond', { cause: new Error('deeper') })
+    expect(describeError(error, false)).toBe('first')
+    expect(describeError(error, true)).toMatch(/second[\s\S]*caused by: Error: deeper/)
+    expect(exitCodeOf(error)).toBe(1)
+    expect(exitCodeOf(new CliError('x', { exitCode: 2 }))).toBe(2)
+    expect(describeError('text', false)).toBe('text')
+  })
+
+  test('of a mount say what to do', () => {
+    expect(describeFailure('/m', 'timeout')).toMatch(/\/m does not answer.*--force/)
+    expect(describeFailure('/m', 'cat: /m/x: Transport endpoint is not connected')).toMatch(
+      /server has died.*unmount \/m/,
+    )
+    expect(describeFailure('/m', 'cat: /m/x: No such file or directory')).toMatch(/not a Proteus mount/)
+    expect(describeFailure('/m', 'cat: /m/x: Permission denied\n')).toBe('/m: cat: /m/x: Permission denied')
+  })
+})
+
+describe('output', () => {
+  test('has colours on a terminal only, and never against NO_COLOR', () => {
+    const stdout = { isTTY: true, write: () => true }
+    expect(wantsColor({ stdout, env: {} })).toBe(true)
+    expect(wantsColor({ stdout, env: { NO_COLOR: '1' } })).toBe(false)
+    expect(wantsColor({ stdout, env: { TERM: 'dumb' } })).toBe(false)
+    expect(wantsColor({ stdout: { write: () => true }, env: { CI: '1' } })).toBe(false)
+  })
+
+  test('is text or JSON, never both', () => {
+    for (const json of [false, true]) {
+      let out = ''
+      const stdout = { isTTY: true, write: (text: string) => (out += text) }
+      const output = createOutput(json, { stdout, stderr: { write: () => true }, env: {} })
+      output.line('text')
+      output.result({ a: 1 })
+      expect(out).toBe(json ? '{"a":1}\n' : 'text\n')
+    }
+  })
+
+  test('aligns columns', () => {
+    expect(
+      columns([
+        ['a', 'bb', 'c'],
+        ['aaa', '', 'd'],
+      ]),
+    ).toEqual(['a    bb  c', 'aaa      d'])
+  })
+
+  test('shows paths as people type them', () => {
+    expect(shown('/work/mount/a', '/work')).toBe('mount/a')
+    expect(shown('/mnt', '/work')).toBe('/mnt')
+    expect(shown('/work', '/work')).toBe('/work')
+    expect(invocation('/usr/bin/proteus')).toBe('proteus')
+    expect(invocation('/work/dist/cli/main.js')).toBe('npx proteus')
+  })
+})
+
+describe('checkLayout', () => {
+  test.each([
+    [['/m/a', '/m/a'], '/data', /lie in each other/],
+    [['/m/a/b', '/m/a'], '/data', /lie in each other/],
+    [['/m/a'], '/m/a', /lies in the mount/],
+  ])('refuses %j on %s', (targets, data, message) => {
+    expect(() => checkLayout(targets, data)).toThrow(message)
+  })
+
+  test('takes neighbours', () => {
+    expect(() => checkLayout(['/data/m', '/m/a', '/m/ab'], '/data')).not.toThrow()
+  })
+})
+
+describe('info', () => {
+  test('shows times with all their digits', () => {
+    expect(formatNs(1_700_000_000_000_000_001n)).toBe('2023-11-14T22:13:20.000000001Z')
+    expect(formatNs(-1n)).toBe('1969-12-31T23:59:59.999999999Z')
+  })
+
+  test('shows the type and permissions of a file', () => {
+    const stat = {
+      mode: 0o104755n,
+      ino: 7n,
+      nlink: 2n,
+      uid: 1n,
+      gid: 2n,
+      size: 3n,
+      blocks: 8n,
+      mtimeNs: 0n,
+      ctimeNs: 0n,
+      atimeNs: 0n,
+      birthtimeNs: 0n,
+    }
+    expect(describeStat(stat as Parameters<typeof describeStat>[0])).toMatchObject({
+      type: 'file',
+      permissions: '4755',
+      owner: '1:2',
+      allocated: 4096,
+    })
+  })
+})
