@@ -5,6 +5,7 @@
       "sources": [
         "addon.cc",
         "args.cc",
+        "async_call.cc",
         "device.cc",
         "device_class.cc",
         "device_replies.cc",

@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "args.h"
+#include "async_call.h"
 #include "errors.h"
 
 namespace {
@@ -44,48 +45,15 @@ napi_value Mount(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// umount2(2) may first write back dirty pages, which this very process has to serve: it must not run on the event loop.
-struct Unmounting {
-  napi_async_work work = nullptr;
-  napi_deferred deferred = nullptr;
-  std::string target;
-  bool lazy = false;
-  int error = 0;
-};
-
-void RunUnmount(napi_env, void* data) {
-  auto* job = static_cast<Unmounting*>(data);
-  const int flags = UMOUNT_NOFOLLOW | (job->lazy ? MNT_DETACH : 0);
-  if (umount2(job->target.c_str(), flags) != 0) job->error = errno;
-}
-
-void FinishUnmount(napi_env env, napi_status, void* data) {
-  auto* job = static_cast<Unmounting*>(data);
-  if (job->error) {
-    napi_reject_deferred(env, job->deferred, MakeSystemError(env, job->error, "umount", "'" + job->target + "'"));
-  } else {
-    napi_value undefined;
-    napi_get_undefined(env, &undefined);
-    napi_resolve_deferred(env, job->deferred, undefined);
-  }
-  napi_delete_async_work(env, job->work);
-  delete job;
-}
-
 napi_value Unmount(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const std::string target = args.String(0);
   const bool lazy = args.Boolean(1);
   if (!args.ok()) return nullptr;
-  auto* job = new Unmounting;
-  job->target = target;
-  job->lazy = lazy;
-  napi_value promise, name;
-  napi_create_promise(env, &job->deferred, &promise);
-  napi_create_string_utf8(env, "proteus:unmount", NAPI_AUTO_LENGTH, &name);
-  napi_create_async_work(env, nullptr, name, RunUnmount, FinishUnmount, job, &job->work);
-  napi_queue_async_work(env, job->work);
-  return promise;
+  const int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+  // It may first write back dirty pages, which this very process has to serve: it must not run on the event loop.
+  return RunAsync(env, "umount", "'" + target + "'",
+                  [target, flags] { return umount2(target.c_str(), flags) == 0 ? 0 : errno; });
 }
 
 }  // namespace

@@ -81,6 +81,7 @@ int ReceiveDescriptor(int socket) {
   return fd;
 }
 
+// The first line of what the helper says, without its name.
 std::string FirstLine(int fd) {
   std::string text;
   char buffer[512];
@@ -90,7 +91,9 @@ std::string FirstLine(int fd) {
     if (got <= 0 || text.size() > 4096) break;
     text.append(buffer, static_cast<size_t>(got));
   }
-  return text.substr(0, text.find('\n'));
+  text = text.substr(0, text.find('\n'));
+  const std::string prefix = "fusermount3: ";
+  return text.compare(0, prefix.size(), prefix) == 0 ? text.substr(prefix.size()) : text;
 }
 
 // The helper tells why in words only, which mostly end with strerror(3)'s.

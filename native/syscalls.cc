@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "args.h"
+#include "async_call.h"
 #include "errors.h"
 
 namespace {
@@ -137,8 +138,7 @@ napi_value Syncfs(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int fd = args.Int32(0);
   if (!args.ok()) return nullptr;
-  if (syncfs(fd) != 0) return ThrowSystemError(env, errno, "syncfs");
-  return nullptr;
+  return RunAsync(env, "syncfs", {}, [fd] { return syncfs(fd) == 0 ? 0 : errno; });
 }
 
 // Node has no getxattr. The kernel finds the file by its path and checks the caller's rights to it.

@@ -9,6 +9,9 @@ import { FOPEN } from './protocol.ts'
 type Backing = NonNullable<Opened['backing']>
 type BackingDevice = Pick<FuseDevice, 'openBacking' | 'closeBacking'>
 
+/** How many backing files the kernel is left to know after their last close: the next open is the cheaper for it. */
+const IDLE_LIMIT = 256
+
 /** A backing file that the kernel knows: one per node, shared by all opens. */
 interface Registered {
   readonly node: NodeId
@@ -23,6 +26,8 @@ export class BackingFiles {
   readonly #registered = new Map<NodeId, Registered>()
   /** What serves each open handle: the kernel, or this descriptor. */
   readonly #handles = new Map<Handle, Registered | { readonly fd: number }>()
+  /** Registered and not open, the longest unused first. */
+  readonly #idle = new Set<Registered>()
   #passthrough: boolean
 
   /** `onRefused` is told once if the kernel refuses a backing file; from then on the session serves. */
@@ -34,14 +39,18 @@ export class BackingFiles {
 
   /** What to tell the kernel about a new open of `node`. */
   open(node: NodeId, handle: Handle, { fd, key }: Backing): { flags: number; backingId: number } {
-    const file = this.#registered.get(node) ?? this.#register(node, fd, key)
+    let file = this.#registered.get(node)
+    if (file !== undefined && file.key !== key) {
+      if (file.opens > 0) throw new FsError('EIO', 'this node has another backing file: a new one needs a new node')
+      this.#unregister(file)
+      file = undefined
+    }
+    file ??= this.#register(node, fd, key)
     if (file === undefined) {
       this.#handles.set(handle, { fd })
       return { flags: FOPEN.DIRECT_IO | FOPEN.PARALLEL_DIRECT_WRITES, backingId: 0 }
     }
-    if (file.key !== key)
-      throw new FsError('EIO', 'this node has another backing file already: a new one needs a new node')
-    file.opens++
+    if (file.opens++ === 0) this.#idle.delete(file)
     this.#handles.set(handle, file)
     return { flags: FOPEN.PASSTHROUGH, backingId: file.id }
   }
@@ -60,13 +69,29 @@ export class BackingFiles {
     }
   }
 
+  #unregister(file: Registered): void {
+    this.#idle.delete(file)
+    this.#registered.delete(file.node)
+    this.#device.closeBacking(file.id)
+  }
+
   release(handle: Handle): void {
     const file = this.#handles.get(handle)
     if (file === undefined) return
     this.#handles.delete(handle)
     if ('fd' in file || --file.opens > 0) return
-    this.#registered.delete(file.node)
-    this.#device.closeBacking(file.id)
+    this.#idle.add(file)
+    if (this.#idle.size <= IDLE_LIMIT) return
+    for (const oldest of this.#idle) {
+      this.#unregister(oldest)
+      return
+    }
+  }
+
+  /** The kernel forgets `node`: what it keeps open of a file that is deleted takes space. */
+  forget(node: NodeId): void {
+    const file = this.#registered.get(node)
+    if (file?.opens === 0) this.#unregister(file)
   }
 
   /** The descriptor of a handle that the session has to serve itself. */

@@ -33,6 +33,7 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
     },
     onError,
     onClose(): void {
+      process.off('exit', closeAtExit)
       initialized.reject(new Error(`the mount on ${target} ended before it began`))
       device.close()
       Promise.resolve(fileSystem.detach?.()).then(() => closed.resolve(), closed.reject)
@@ -66,6 +67,9 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
       ...(error === undefined ? {} : { error }),
     })
   }
+  // A notification that waits for the kernel would keep an exiting process from ending.
+  const closeAtExit = (): void => device.close()
+  process.once('exit', closeAtExit)
   device.start()
 
   return {

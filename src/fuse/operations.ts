@@ -3,7 +3,7 @@
 import { DecodeError } from '../codec/errors.ts'
 import { decodeUtf8, endOfText } from '../codec/text.ts'
 import type { AttributeChanges } from '../posix/attributes.ts'
-import { FsError } from '../posix/errors.ts'
+import { errnoNumber, FsError } from '../posix/errors.ts'
 import { O_APPEND, O_TRUNC } from '../posix/mode.ts'
 import { chain } from '../vfs/awaitable.ts'
 import type { Awaitable, Entry, LockRequest, NewNode, Opened } from '../vfs/filesystem.ts'
@@ -20,7 +20,10 @@ export interface Operation<R = unknown> {
   readonly name: string
   /** Decodes the arguments and asks the file system. */
   readonly call: (s: Session, q: Request) => Awaitable<R>
-  /** Writes the body into the session's reply; returns the message's length, or 0 if the reply was sent already. */
+  /**
+   * Writes the body into the session's reply; returns the message's length, 0 if the reply was sent already, or a
+   * negative errno.
+   */
   readonly encode: (s: Session, result: R, q: Request) => number
   /** The kernel expects no reply. */
   readonly silent?: boolean
@@ -201,22 +204,23 @@ function lockRequest(s: Session, q: Request, wait: boolean): LockRequest {
 interface Sized {
   /** Bytes that the caller has room for; 0 asks for the size only. */
   readonly room: number
-  readonly value: Uint8Array
+  readonly value: Uint8Array | undefined
 }
 
-function sized(s: Session, value: (s: Session) => Awaitable<Uint8Array>): Awaitable<Sized> {
+function sized(s: Session, value: (s: Session) => Awaitable<Uint8Array | undefined>): Awaitable<Sized> {
   const { size: room } = new P.XattrSize().at(s.view, ARGUMENTS)
   return chain(value(s), (value) => ({ room, value }))
 }
 
 function putSized(s: Session, { room, value }: Sized): number {
+  if (value === undefined) return -errnoNumber('ENODATA')
   if (room === 0) {
     const out = new P.XattrSize().at(s.reply.view, HEADER_BYTES)
     out.size = value.length
     out.padding = 0
     return HEADER_BYTES + P.XattrSize.size
   }
-  if (value.length > room) throw new FsError('ERANGE')
+  if (value.length > room) return -errnoNumber('ERANGE')
   return s.reply.putBytes(value)
 }
 
@@ -240,6 +244,11 @@ function setXattr(s: Session, q: Request): Awaitable<void> {
   return group(s.fileSystem.xattrs, 'ENOSYS').setXattr(q, q.node, decodeUtf8(s.bytes, at, nul), value, how)
 }
 
+function forget(s: Session, node: number, count: number): void {
+  s.backing.forget(node)
+  s.fileSystem.forget(node, count)
+}
+
 function batchForget(s: Session, q: Request): void {
   const { count } = new P.BatchForgetIn().at(s.view, ARGUMENTS)
   const one = new P.ForgetOne()
@@ -247,7 +256,7 @@ function batchForget(s: Session, q: Request): void {
   if (first + count * P.ForgetOne.size > q.end) throw new DecodeError('BATCH_FORGET with fewer nodes than announced')
   for (let i = 0; i < count; i++) {
     one.at(s.view, first + i * P.ForgetOne.size)
-    s.fileSystem.forget(one.node, one.count)
+    forget(s, one.node, one.count)
   }
 }
 
@@ -310,7 +319,7 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
   [1, operation('LOOKUP', (s, q) => s.fileSystem.lookup(q, q.node, lastName(s, q, ARGUMENTS)), entry)],
   [
     2,
-    command('FORGET', (s, q) => s.fileSystem.forget(q.node, new P.ForgetIn().at(s.view, ARGUMENTS).count), {
+    command('FORGET', (s, q) => forget(s, q.node, new P.ForgetIn().at(s.view, ARGUMENTS).count), {
       silent: true,
     }),
   ],

@@ -208,8 +208,10 @@ export class PortableOperations implements PortableCalls {
     return this.#paths.use(path, (node) => this.#fs.statfs(this.#context, node))
   }
 
-  getxattr(path: string, name: string): Promise<Uint8Array> {
-    return this.#paths.use(path, (node) => this.#xattrs.getXattr(this.#context, node, name))
+  async getxattr(path: string, name: string): Promise<Uint8Array> {
+    const value = await this.#paths.use(path, (node) => this.#xattrs.getXattr(this.#context, node, name))
+    if (value === undefined) throw new FsError('ENODATA')
+    return value
   }
 
   listxattr(path: string): Promise<readonly string[]> {

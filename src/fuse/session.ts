@@ -123,6 +123,7 @@ export class Session {
 
   #finish(operation: Operation, request: Request, result: unknown): number {
     const length = operation.encode(this, result, request)
+    if (length < 0) return this.reply.finish(request.unique, HEADER_BYTES, -length)
     return length === 0 ? 0 : this.reply.finish(request.unique, length)
   }
 

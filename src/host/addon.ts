@@ -29,7 +29,10 @@ export interface DeviceHandler {
 
 /** One /dev/fuse connection. */
 export interface FuseDevice {
-  /** Where the next request is received; `onRequest` may replace it to keep the bytes of this one. At least 8 KiB. */
+  /**
+   * Where the next request is received; `onRequest` may replace it to keep the bytes of this one. At least 8 KiB, and 80
+   * bytes more than the negotiated max_write: the kernel fills no smaller one (EINVAL, which ends the device).
+   */
   setRequestBuffer(buffer: Uint8Array): void
   /** Starts to receive. */
   start(): void
@@ -87,7 +90,8 @@ export interface Addon {
    * writable descriptor other readers count as well. Needs the file owner's uid or CAP_LEASE.
    */
   hasWriters(fd: number): boolean
-  syncfs(fd: number): void
+  /** syncfs(2), off this thread. `fd` must stay open until it resolves. */
+  syncfs(fd: number): Promise<void>
   /** getxattr(2): the value, at most 64 KiB. Throws ENODATA if the file has no such attribute. */
   getXattr(path: string, name: string): Uint8Array
 }

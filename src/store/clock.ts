@@ -7,19 +7,26 @@ export interface Clock {
   after(ms: number, action: () => void): () => void
 }
 
-/** How far the process's steady clock may run from the host's before it is set again, in milliseconds. */
-const DRIFT_MS = 2
+/** How far the process's steady clock may be ahead of the host's before it is set again, in milliseconds. */
+const DRIFT_MS = 20
+/** A host's clock that goes back by more was set, and is followed. */
+const SET_BACK_MS = 1000
 
-/** The host's clock with the fraction of a millisecond that Date.now() cuts off. */
+/** The host's clock with the fraction of a millisecond that Date.now() cuts off. Goes back only if it is set back. */
 export function hostClock(): Clock {
   let offset = Date.now() - performance.now()
+  let last = 0
   return {
     now() {
       const host = Date.now()
-      const fine = performance.now() + offset
-      if (fine >= host && fine < host + DRIFT_MS) return fine
-      offset = host - performance.now()
-      return host
+      let fine = performance.now() + offset
+      if (fine < host || fine >= host + DRIFT_MS) {
+        offset += host - fine
+        fine = host
+      }
+      if (fine < last && last - fine < SET_BACK_MS) return last
+      last = fine
+      return fine
     },
     after(ms, action) {
       const timer = setTimeout(action, ms).unref()

@@ -12,21 +12,23 @@ import type { Inode } from './inode.ts'
 /** Inode numbers that share a directory in a row: files made together are synced and removed together. */
 const RUN = 256
 const DIRECTORIES = 256
+/** Files looked at in one go to find one to close. */
+const HAND_STEPS = 32
 
 /** An open content file. */
 export interface ContentFile {
   readonly inode: Inode
-  /** Open for reading and writing; for reading only while `watching`. */
+  /** Open for reading and writing; -1 when it is closed for good. */
   fd: number
   /** A second descriptor, for appending; -1 until one is needed. */
   appendFd: number
   /** How often the inode is open, and how often for writing. */
   opens: number
   writableOpens: number
-  /** The inode was open for writing since the descriptor was opened. */
+  /** Used since the hand came by. */
+  recent: boolean
+  /** The inode was open for writing, and a mapping of that open may still write it. */
   wasWritable: boolean
-  /** Kept only because somebody still has a writable mapping. */
-  watching: boolean
 }
 
 export interface ContentFilesOptions {
@@ -51,9 +53,11 @@ export class ContentFiles {
   readonly #options: ContentFilesOptions
   readonly #disk: Disk
   readonly #directories: readonly ContentDirectory[]
-  /** Files that are open here and used by nobody, the longest unused first. */
-  readonly #idle = new Map<number, ContentFile>()
-  readonly #used = new Map<number, ContentFile>()
+  /** The files that are open here, by inode number, and how many of them nobody uses. */
+  readonly #files = new Map<number, ContentFile>()
+  #idle = 0
+  /** Goes round the files to find one to close: one that was used since it last came by is left alone once more. */
+  #hand = this.#files.values()
 
   constructor(options: ContentFilesOptions) {
     this.#options = options
@@ -91,7 +95,7 @@ export class ContentFiles {
   /** The content file of an inode, opened if it is not open. */
   open(inode: Inode): ContentFile {
     const { file } = inode
-    if (file && !file.watching) return file
+    if (file) return file
     const path = this.#path(inode.content)
     let fd: number
     try {
@@ -103,18 +107,12 @@ export class ContentFiles {
       this.#directoryOf(inode.content).unsynced = true
       this.#options.onBackgroundError(new Error(`the content of inode ${inode.ino} was missing; it is empty now`))
     }
-    if (!file) return this.#add(inode, fd)
-    this.#disk.close(file.fd)
-    file.fd = fd
-    file.watching = false
-    return file
+    return this.#add(inode, fd)
   }
 
   retain(file: ContentFile, writable: boolean): void {
-    if (file.opens++ === 0) {
-      this.#idle.delete(file.inode.ino)
-      this.#used.set(file.inode.ino, file)
-    }
+    if (file.opens++ === 0) this.#idle--
+    file.recent = true
     if (writable) {
       file.writableOpens++
       file.wasWritable = true
@@ -125,14 +123,20 @@ export class ContentFiles {
   release(file: ContentFile, writable: boolean): void {
     if (writable) file.writableOpens--
     if (--file.opens > 0) return
-    this.#used.delete(file.inode.ino)
-    this.#rest(file)
+    if (file.appendFd >= 0) this.#disk.close(file.appendFd)
+    file.appendFd = -1
+    this.#idle++
+    this.#closeOne()
   }
 
   /** Whether somebody may write the file without asking: it is open for writing, or a mapping outlived the last close. */
   mayBeWritten({ file }: Inode): boolean {
     if (!file) return false
-    if (file.writableOpens > 0 || file.watching) return true
+    return file.writableOpens > 0 || this.#stillWritten(file)
+  }
+
+  /** Whether a mapping that outlived the last close can still write the file. */
+  #stillWritten(file: ContentFile): boolean {
     if (file.wasWritable) file.wasWritable = this.#disk.hasWriters(file.fd)
     return file.wasWritable
   }
@@ -149,11 +153,14 @@ export class ContentFiles {
   close(inode: Inode): void {
     const { file } = inode
     if (!file) return
-    this.#idle.delete(inode.ino)
-    this.#used.delete(inode.ino)
+    this.#files.delete(inode.ino)
+    if (file.opens === 0) this.#idle--
     inode.file = undefined
     this.#disk.close(file.fd)
     if (file.appendFd >= 0) this.#disk.close(file.appendFd)
+    // Its number may be another file's soon.
+    file.fd = -1
+    file.appendFd = -1
   }
 
   /** Undoes `create`. */
@@ -215,19 +222,11 @@ export class ContentFiles {
 
   /** Closes every file that nobody uses. */
   closeIdle(): void {
-    this.#closeEach(this.#idle)
+    for (const file of this.#files.values()) if (file.opens === 0) this.#closeSaved(file)
   }
 
   closeAll(): void {
-    this.#closeEach(this.#idle)
-    this.#closeEach(this.#used)
-  }
-
-  #closeEach(files: Map<number, ContentFile>): void {
-    for (const { inode } of files.values()) {
-      this.#options.beforeClose(inode)
-      this.close(inode)
-    }
+    for (const file of this.#files.values()) this.#closeSaved(file)
   }
 
   #directoryOf(content: number): ContentDirectory {
@@ -257,46 +256,30 @@ export class ContentFiles {
       appendFd: -1,
       opens: 0,
       writableOpens: 0,
+      recent: true,
       wasWritable: false,
-      watching: false,
     }
+    // Room first: the new file must not be the one that goes.
+    this.#idle++
+    this.#closeOne()
+    this.#files.set(inode.ino, file)
     inode.file = file
-    this.#rest(file)
     return file
   }
 
-  /** Puts a file among those that nobody uses, and closes the one that was unused longest if they are too many. */
-  #rest(file: ContentFile): void {
-    this.#idle.set(file.inode.ino, file)
-    if (this.#idle.size <= Math.max(1, this.#options.idleDescriptors)) return
-    for (const oldest of this.#idle.values()) {
-      this.#idle.delete(oldest.inode.ino)
-      if (this.#stillWritten(oldest)) {
-        this.#idle.set(oldest.inode.ino, oldest)
-      } else {
-        this.#options.beforeClose(oldest.inode)
-        this.close(oldest.inode)
-      }
-      return
+  /** Closes a file that nobody uses if there are too many of them; now and then it takes a few calls to find one. */
+  #closeOne(): void {
+    for (let tries = 0; tries < HAND_STEPS && this.#idle > this.#options.idleDescriptors; tries++) {
+      const { value: file } = this.#hand.next()
+      if (file === undefined) this.#hand = this.#files.values()
+      else if (file.recent) file.recent = false
+      else if (file.opens === 0 && !this.#stillWritten(file)) this.#closeSaved(file)
     }
   }
 
-  /** Whether a mapping that outlived its close can still write the file. Leaves it watching then. */
-  #stillWritten(file: ContentFile): boolean {
-    if (!file.wasWritable) return false
-    // Our own writable descriptor would be the writer that is found.
-    let readable: number
-    try {
-      readable = this.#disk.open(this.#path(file.inode.content), constants.O_RDONLY)
-    } catch {
-      return true // Not known: it stays open, and is asked again when its turn comes.
-    }
-    this.#disk.close(file.fd)
-    file.fd = readable
-    if (file.appendFd >= 0) this.#disk.close(file.appendFd)
-    file.appendFd = -1
-    file.watching = this.#disk.hasWriters(readable)
-    return file.watching
+  #closeSaved({ inode }: ContentFile): void {
+    this.#options.beforeClose(inode)
+    this.close(inode)
   }
 
   async #syncPath(path: string, dataOnly: boolean): Promise<void> {

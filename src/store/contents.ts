@@ -63,15 +63,15 @@ export function openContent(parts: Parts, ino: number, flags: number, who: Crede
 export function closeContent(parts: Parts, content: Content): void {
   if (content.closed) return
   content.closed = true
-  const { inodes, files } = parts
+  const { inodes, files, notices } = parts
   const { file } = content
   const { inode } = file
   try {
     if (content.writable && file.writableOpens === 1) {
       inodes.refresh(inode)
-      // Size and counters reach the row when the file is closed for good: until then the content file tells them, after
-      // a crash, too. Only the sum that a quota is checked against is made from rows.
+      // The row follows when the file is closed for good; only the sum that a quota is checked against needs it now.
       if (parts.usage.quota.bytes !== undefined) inodes.save(inode)
+      if (inode.unsaved) notices.attributes(inode.ino)
     }
   } finally {
     files.release(file, content.writable)
@@ -165,5 +165,5 @@ function wasWritten(parts: Parts, content: Content): void {
 }
 
 function requireOpen(content: Content, allowed: boolean): void {
-  if (content.closed || !allowed) throw new FsError('EBADF')
+  if (content.closed || content.fd < 0 || !allowed) throw new FsError('EBADF')
 }

@@ -82,6 +82,7 @@ export function link(parts: Parts, ino: number, newParent: number, newName: stri
   if (isDirectory(inode.attributes.mode)) throw new FsError('EPERM', 'directories have one name')
   if (inode.unnamed && !inode.unnamed.linkable) throw new FsError('ENOENT')
   if (inode.attributes.nlink >= LINK_MAX) throw new FsError('EMLINK')
+  metadata.requireRoom()
   const now = timeNow(parts)
   let changed: Attributes
   if (inode.unnamed) {
@@ -120,6 +121,7 @@ function newSlot(parts: Parts, directory: Inode, name: string, who: Credentials)
 function makeInode(parts: Parts, directory: Inode, options: NewNodeOptions, who: Credentials): Inode {
   if (!TYPES.has(options.mode & S_IFMT)) throw new FsError('EINVAL', 'not a file type')
   parts.usage.checkInode()
+  parts.metadata.requireRoom()
   const { gid, mode } = inherit(directory.attributes, options.mode, who)
   const inode = newInode({
     ino: parts.inodes.allocate(),

@@ -1,6 +1,5 @@
 // The host's file system as the store uses it: the few calls that the journal and content files need.
 // A test passes its own `Disk` to inject ENOSPC, EIO and torn writes.
-import { execFile } from 'node:child_process'
 import fs from 'node:fs'
 import { addon } from '../host/addon.ts'
 import { FsError } from '../posix/errors.ts'
@@ -118,11 +117,14 @@ export const hostDisk: Disk = {
       if (dataOnly) fs.fdatasync(fd, done)
       else fs.fsync(fd, done)
     }),
-  syncFileSystem: (path) =>
-    new Promise((resolve, reject) => {
-      // syncfs(2) takes as long as the device does; coreutils' sync(1) runs it outside of this process.
-      execFile('sync', ['--file-system', path], (error) => (error ? reject(error) : resolve()))
-    }),
+  syncFileSystem: async (path) => {
+    const fd = fs.openSync(path, fs.constants.O_RDONLY)
+    try {
+      await addon().syncfs(fd)
+    } finally {
+      fs.closeSync(fd)
+    }
+  },
   unlinkLater: (path) =>
     new Promise((resolve, reject) => {
       fs.unlink(path, (error) => (error && error.code !== 'ENOENT' ? reject(error) : resolve()))

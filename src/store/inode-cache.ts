@@ -32,6 +32,11 @@ export class InodeCache {
     this.#old.delete(ino)
   }
 
+  clear(): void {
+    this.#young.clear()
+    this.#old.clear()
+  }
+
   #age(): void {
     const kept = new Map<number, Inode>()
     for (const inode of this.#old.values()) {

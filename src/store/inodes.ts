@@ -47,6 +47,7 @@ export class Inodes {
   readonly #references = new Map<number, number>()
   #next: number
   #limit: number
+  #closed = false
 
   constructor(options: InodesOptions) {
     this.#options = options
@@ -136,16 +137,16 @@ export class Inodes {
     }
   }
 
-  /** Brings the row of an inode up to date if content changed since it was written. An operation of its own. */
+  /**
+   * Brings the row of an inode up to date if content changed since it was written. The content file tells the same; a
+   * row that a crash leaves behind is found out when the inode is read again.
+   */
   save(inode: Inode): void {
     if (!inode.unsaved) return
     if (inode.unnamed === undefined) {
-      const { metadata } = this.#options
-      metadata.run(UPDATE_INODE, updateParameters(inode, inode.attributes, inode))
-      metadata.commit()
+      this.#options.metadata.note(UPDATE_INODE, updateParameters(inode, inode.attributes, inode))
     }
     inode.unsaved = false
-    this.#options.notices.attributes(inode.ino)
   }
 
   /** Part of an operation: a directory gets or loses an entry. Returns its attributes, to be adopted after `commit`. */
@@ -216,7 +217,14 @@ export class Inodes {
     discardContent(inode.content)
   }
 
+  /** Forgets everything. Whoever asks for an inode afterwards is told that there is none to be had. */
+  close(): void {
+    this.#closed = true
+    this.#cache.clear()
+  }
+
   #load(ino: number): Inode {
+    if (this.#closed) throw new FsError('EIO', 'the volume is closed')
     const row = this.#select.get(ino)
     if (!row) throw new FsError('ESTALE')
     const inode = inodeFromRow(row)

@@ -29,10 +29,7 @@ export type JournalRecord = (number | readonly Parameter[])[]
 const FRAME_BYTES = 8
 /** Far above the largest operation (a 64 KiB attribute); a longer length in a segment is damage. */
 const RECORD_MAX_BYTES = 1 << 20
-/**
- * Space is taken ahead in pieces of this size: when the disk is full, there is room to write down that something was
- * deleted.
- */
+/** Space that is set aside on the disk ahead of the records: room to write down deletions when the disk is full. */
 const RESERVE_BYTES = 1 << 20
 const FALLOC_FL_KEEP_SIZE = 1
 /** First element of a mark, in the place of a sequence. */
@@ -103,7 +100,6 @@ export class Journal {
     if (length > RECORD_MAX_BYTES) throw new FsError('EFBIG', 'an operation is too long for the journal')
     frame.writeUInt32LE(length, 0)
     frame.writeUInt32LE(crc32(frame.subarray(FRAME_BYTES)), 4)
-    if (segment.length + frame.length > segment.reserved) this.#reserve(segment)
     try {
       if (this.#tornTail) this.#cut(segment)
       let written = this.#disk.write(segment.fd, frame, segment.length)
@@ -123,13 +119,18 @@ export class Journal {
     if (record[0] !== DURABLE) segment.last = record[0] as number
   }
 
-  #reserve(segment: Segment): void {
+  /** Whether there is room for what does not free any: at least half of the space set aside is left. */
+  hasRoom(): boolean {
+    const segment = this.#current()
+    if (segment.reserved - segment.length >= RESERVE_BYTES / 2) return true
     try {
-      this.#disk.allocate(segment.fd, FALLOC_FL_KEEP_SIZE, segment.reserved, RESERVE_BYTES)
-    } catch {
-      // Full, or not a file system that can do this: the write that follows says whether there is room.
+      this.#disk.allocate(segment.fd, FALLOC_FL_KEEP_SIZE, segment.length, RESERVE_BYTES)
+    } catch (error) {
+      if (FsError.from(error).code === 'ENOSPC') return false
+      // A file system that sets nothing aside: the writes say whether there is room.
     }
-    segment.reserved += RESERVE_BYTES
+    segment.reserved = segment.length + RESERVE_BYTES
+    return true
   }
 
   #cut(segment: Segment): void {

@@ -72,10 +72,13 @@ export class Metadata {
   #committed: number
   #inBatch = false
   #cancelFlush: (() => void) | undefined
+  /** The last commit failed: the next one is tried when its time has come, not at every operation. */
+  #commitFailed = false
   /** SQLite's log is being written back: nothing may be added to it. */
   #commitsHeld = false
   #retiring: Promise<void> | undefined
   #failure: FsError | undefined
+  #closing: Promise<void> | undefined
 
   private constructor(path: string, database: SqliteDatabase.Database, journal: Journal, options: MetadataOptions) {
     this.#disk = options.disk
@@ -123,6 +126,11 @@ export class Metadata {
     return this.#database.prepare<[string], Parameter>('SELECT value FROM meta WHERE key = ?').pluck().get(key)
   }
 
+  /** Throws ENOSPC if the disk is so full that only deletions should go on. */
+  requireRoom(): void {
+    if (!this.#journal.hasRoom()) throw new FsError('ENOSPC')
+  }
+
   /** Runs a statement of schema.ts as part of the current operation. If it fails, the whole operation is undone. */
   run(statement: number, parameters: readonly Parameter[]): void {
     if (this.#failure) throw this.#failure
@@ -134,6 +142,16 @@ export class Metadata {
       throw errorOf(error)
     }
     this.#record.push(statement, parameters)
+  }
+
+  /**
+   * Runs a statement between operations that is worth nothing to the journal: a crash, or an operation that has to be
+   * undone, may take it back.
+   */
+  note(statement: number, parameters: readonly Parameter[]): void {
+    this.run(statement, parameters)
+    this.#record = [0]
+    this.#cancelFlush ??= this.#clock.after(this.#limits.batchMs, () => this.flush())
   }
 
   /** Ends the current operation: when this returns, it survives the death of the process. If it throws, it is undone. */
@@ -148,7 +166,8 @@ export class Metadata {
     }
     this.#record = [0]
     this.#sequence++
-    if (this.#sequence - this.#committed >= this.#limits.batchOperations && !this.#commitsHeld) this.flush()
+    const full = this.#sequence - this.#committed >= this.#limits.batchOperations
+    if (full && !this.#commitsHeld && !this.#commitFailed) this.flush()
     else this.#cancelFlush ??= this.#clock.after(this.#limits.batchMs, () => this.flush())
   }
 
@@ -167,7 +186,9 @@ export class Metadata {
     if (!this.#inBatch || this.#commitsHeld || this.#failure) return
     try {
       this.#commitBatch()
+      this.#commitFailed = false
     } catch (error) {
+      this.#commitFailed = true
       this.#onBackgroundError(
         new Error('the database cannot commit; the journal keeps what was done', { cause: error }),
       )
@@ -183,7 +204,12 @@ export class Metadata {
   }
 
   /** Commits, writes everything back to the database file, syncs it, and lets go of it. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     await this.#retiring
     this.flush()
     await this.#retiring

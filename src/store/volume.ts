@@ -60,7 +60,7 @@ export interface VolumeLimits extends MetadataLimits {
 export const VOLUME_LIMITS: VolumeLimits = {
   ...METADATA_LIMITS,
   cachedInodes: 100_000,
-  idleDescriptors: 1024,
+  idleDescriptors: 8192,
   removalDelayMs: 1000,
 }
 
@@ -175,8 +175,9 @@ export class Volume {
   }
 
   async #close(): Promise<void> {
-    const { metadata, files } = this.#parts
+    const { metadata, inodes, files } = this.#parts
     files.closeAll()
+    inodes.close()
     await this.#removal.drain()
     try {
       setMeta(metadata, CLEAN, this.#removal.failed ? 0 : 1)
@@ -325,7 +326,7 @@ export class Volume {
     this.#parts.inodes.drop(ino, count)
   }
 
-  getXattr(ino: number, name: string, who: Credentials): Uint8Array {
+  getXattr(ino: number, name: string, who: Credentials): Uint8Array | undefined {
     return getXattr(this.#parts, ino, name, who)
   }
 

@@ -33,17 +33,16 @@ export function prepareXattrQueries(metadata: Metadata): XattrQueries {
   }
 }
 
-export function getXattr(parts: Parts, ino: number, name: string, who: Credentials): Uint8Array {
+/** The value; undefined if there is none, or none that `who` may know of. */
+export function getXattr(parts: Parts, ino: number, name: string, who: Credentials): Uint8Array | undefined {
   const inode = parts.inodes.get(ino)
   const space = spaceOf(name)
-  if (space === 'trusted' && !isSuperuser(who)) throw new FsError('ENODATA')
+  if (space === 'trusted' && !isSuperuser(who)) return undefined
   if (space === 'user') {
-    if (!holdsUserXattrs(inode)) throw new FsError('ENODATA')
+    if (!holdsUserXattrs(inode)) return undefined
     requireAccess(inode, who, MAY_READ)
   }
-  const value = inode.xattrs === 0 ? undefined : find(parts, inode, name)
-  if (!value) throw new FsError('ENODATA')
-  return value
+  return inode.xattrs === 0 ? undefined : find(parts, inode, name)
 }
 
 export function listXattrs(parts: Parts, ino: number, who: Credentials): string[] {
@@ -68,6 +67,7 @@ export function setXattr(parts: Parts, ino: number, setting: SettingXattr, who: 
   if (mode === 'create' && exists) throw new FsError('EEXIST')
   if (mode === 'replace' && !exists) throw new FsError('ENODATA')
   if (!exists && listBytes(present) + listBytes([name]) > XATTR_LIST_MAX) throw new FsError('ENOSPC')
+  parts.metadata.requireRoom()
   if (inode.unnamed) inode.unnamed.xattrs.set(name, Uint8Array.from(value))
   else parts.metadata.run(SET_XATTR, [ino, name, value])
   changed(parts, inode, exists ? 0 : 1)

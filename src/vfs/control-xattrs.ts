@@ -23,13 +23,12 @@ export function controlXattrs(
     if (inner === undefined || node >= CONTROL_NODES) throw new FsError('EOPNOTSUPP')
     return inner
   }
-  const getFact = async (node: NodeId, name: string): Promise<Uint8Array> => {
+  const getFact = async (node: NodeId, name: string): Promise<Uint8Array | undefined> => {
     const all = node >= CONTROL_NODES ? {} : ((await facts?.(node)) ?? {})
     if (name === ALL) return Buffer.from(JSON.stringify(all))
     const key = name.slice(PREFIX.length)
     const value = Object.hasOwn(all, key) ? all[key] : undefined
-    if (value === undefined) throw new FsError('ENODATA')
-    return Buffer.from(value)
+    return value === undefined ? undefined : Buffer.from(value)
   }
 
   return {

@@ -137,7 +137,8 @@ export interface Locks {
 }
 
 export interface ExtendedAttributes {
-  getXattr(context: CallContext, node: NodeId, name: string): Awaitable<Uint8Array>
+  /** The value; undefined (ENODATA) if there is none. */
+  getXattr(context: CallContext, node: NodeId, name: string): Awaitable<Uint8Array | undefined>
   listXattrs(context: CallContext, node: NodeId): Awaitable<readonly string[]>
   /** `how`: 'create' fails with EEXIST if it is there, 'replace' with ENODATA if it is not. */
   setXattr(

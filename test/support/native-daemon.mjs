@@ -1,4 +1,4 @@
-// A tiny FUSE daemon for test/unit/native.test.ts: it speaks just enough of the protocol, by hand, to try the addon.
+// A tiny FUSE daemon, driven by native-daemon.ts: it speaks just enough of the protocol, by hand, to try the addon.
 // Runs as a child process (a process must not touch its own mount) and is told what to do over IPC.
 //
 //   node native-daemon.mjs TARGET CONTENT direct|helper

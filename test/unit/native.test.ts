@@ -1,154 +1,33 @@
 // The addon: a small daemon in a child process (support/native-daemon.mjs) serves a mount through it, while this
 // process is the program that uses the mount and says what the daemon shall do.
-import { type ChildProcess, execFile, fork } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
 import { addon } from '../../src/host/addon.ts'
+import {
+  invalidateAttributes,
+  invalidateName,
+  isRoot,
+  mountLine,
+  NativeDaemon,
+  unmountLazily,
+} from '../support/native-daemon.ts'
 
 const run = promisify(execFile)
-const isRoot = process.getuid?.() === 0
 const native = addon()
-
-type Way = 'direct' | 'helper'
-interface Answer {
-  id?: number
-  event?: string
-  result?: unknown
-  error?: { code: string; message: string }
-}
-interface State {
-  errors: string[]
-  closed: number
-  done: number
-  backing: number
-  slow: boolean
-}
-
-/** A daemon that serves a mount, and what it can be told. */
-class Daemon {
-  readonly target: string
-  readonly content: string
-  readonly #child: ChildProcess
-  readonly #waiting = new Map<number, (answer: Answer) => void>()
-  #next = 1
-
-  private constructor(target: string, content: string, way: Way) {
-    this.target = target
-    this.content = content
-    this.#child = fork(join(import.meta.dirname, '../support/native-daemon.mjs'), [target, content, way], {
-      execArgv: [],
-    })
-    this.#child.on('message', (answer: Answer) => {
-      if (answer.id !== undefined) this.#waiting.get(answer.id)?.(answer)
-    })
-  }
-
-  static async start(content: string, way: Way): Promise<Daemon> {
-    const daemon = new Daemon(await mkdtemp(join(tmpdir(), 'proteus-native-')), content, way)
-    await daemon.event('ready')
-    return daemon
-  }
-
-  event(name: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const child = this.#child
-      const onMessage = (answer: Answer) => {
-        if (answer.event !== name) return
-        child.off('message', onMessage).off('exit', onExit)
-        resolve()
-      }
-      const onExit = (code: number | null) => reject(new Error(`the daemon ended with ${code} before '${name}'`))
-      child.on('message', onMessage).once('exit', onExit)
-    })
-  }
-
-  tell(command: string, argument?: unknown): Promise<unknown> {
-    const id = this.#next++
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, ({ result, error }) => {
-        this.#waiting.delete(id)
-        if (error) reject(Object.assign(new Error(error.message), { code: error.code }))
-        else resolve(result)
-      })
-      this.#child.send({ id, command, argument })
-    })
-  }
-
-  state(): Promise<State> {
-    return this.tell('state') as Promise<State>
-  }
-
-  /** Waits until the LOOKUP of `slow` has reached the daemon. */
-  async slowArrived(): Promise<void> {
-    while (!(await this.state()).slow) await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-
-  /** The exit code after a command that makes the daemon end. */
-  async ends(command: 'exit' | 'leave'): Promise<number | null> {
-    const exit = once(this.#child, 'exit')
-    this.#child.send({ id: 0, command })
-    return (await exit)[0]
-  }
-
-  async stop(): Promise<void> {
-    await unmountLazily(this.target)
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      this.#child.kill('SIGKILL')
-      await once(this.#child, 'exit')
-    }
-    await rm(this.target, { recursive: true })
-  }
-}
-
-async function unmountLazily(target: string): Promise<void> {
-  while (await isMounted(target)) {
-    if (isRoot) await native.unmount(target, true)
-    else await run('fusermount3', ['-u', '-z', target])
-  }
-}
-
-async function mountLine(target: string): Promise<string | undefined> {
-  const lines = (await readFile('/proc/mounts', 'utf8')).split('\n')
-  return lines.find((line) => line.split(' ')[1] === target)
-}
-
-async function isMounted(target: string): Promise<boolean> {
-  return (await mountLine(target)) !== undefined
-}
-
-/** fuse_notify_inval_inode_out: only the attributes (offset -1). */
-function invalidateAttributes(node: bigint): string {
-  const message = Buffer.alloc(40)
-  message.writeUInt32LE(40, 0)
-  message.writeInt32LE(2, 4)
-  message.writeBigUInt64LE(node, 16)
-  message.writeBigInt64LE(-1n, 24)
-  return message.toString('hex')
-}
-
-/** fuse_notify_inval_entry_out for a name in the root. */
-function invalidateName(name: string): string {
-  const message = Buffer.alloc(32 + name.length + 1)
-  message.writeUInt32LE(message.length, 0)
-  message.writeInt32LE(3, 4)
-  message.writeBigUInt64LE(1n, 16)
-  message.writeUInt32LE(name.length, 24)
-  message.write(name, 32)
-  return message.toString('hex')
-}
+const testRoot = inject('testRoot')
 
 let work: string
 let content: string
 const bytes = randomBytes(300_001)
 
 beforeAll(async () => {
-  work = await mkdtemp(join(tmpdir(), 'proteus-content-'))
+  work = await mkdtemp(join(testRoot, 'native-content-'))
   content = join(work, 'content')
 })
 
@@ -158,11 +37,11 @@ for (const way of ['direct', 'helper'] as const) {
   describe.skipIf(way === 'direct' && !isRoot)(
     `a device mounted by ${way === 'direct' ? 'mount(2), as root' : 'fusermount3'}`,
     () => {
-      let daemon: Daemon
+      let daemon: NativeDaemon
 
       beforeAll(async () => {
         await writeFile(content, bytes)
-        daemon = await Daemon.start(content, way)
+        daemon = await NativeDaemon.start(testRoot, content, way)
       })
       afterAll(() => daemon.stop())
 
@@ -236,7 +115,7 @@ for (const way of ['direct', 'helper'] as const) {
         const reader = openSync(content, 'r')
         expect(native.hasWriters(reader)).toBe(true)
         await handle.close()
-        while (native.hasWriters(reader)) await new Promise((resolve) => setTimeout(resolve, 5))
+        while (native.hasWriters(reader)) await sleep(5)
         closeSync(reader)
 
         await daemon.tell('closeBacking')
@@ -257,10 +136,10 @@ for (const way of ['direct', 'helper'] as const) {
 }
 
 describe('closing a device', () => {
-  let daemon: Daemon
+  let daemon: NativeDaemon
   const start = async () => {
     await writeFile(content, bytes)
-    daemon = await Daemon.start(content, isRoot ? 'direct' : 'helper')
+    daemon = await NativeDaemon.start(testRoot, content, isRoot ? 'direct' : 'helper')
   }
   afterEach(() => daemon.stop())
 
@@ -312,8 +191,8 @@ describe('mounting', () => {
   it('says what is wrong', () => {
     const missing = join(work, 'missing')
     expect(() => native.mount(missing, options)).toThrow(expect.objectContaining({ code: 'ENOENT', errno: 2 }))
-    expect(() => native.mountWithHelper(missing, '')).toThrow(/^ENOENT: .*fusermount3: .*missing/)
-    expect(() => native.mountWithHelper(work, 'no_such_option')).toThrow(/fusermount3/)
+    expect(() => native.mountWithHelper(missing, '')).toThrow(/^ENOENT: .*fusermount3 '.*missing': /)
+    expect(() => native.mountWithHelper(work, 'no_such_option')).toThrow(/fusermount3 '.*': \S+/)
     // @ts-expect-error: the types say so too
     expect(() => native.mount(work, { ...options, data: 7 })).toThrow(TypeError)
   })
@@ -383,7 +262,7 @@ describe('system calls', () => {
     expect(() => native.seek(fd, 1 << 30, 3)).toThrow(expect.objectContaining({ code: 'ENXIO' }))
   })
 
-  it('allocate, find holes, copy ranges and sync', () => {
+  it('allocate, find holes, copy ranges and sync', async () => {
     const other = openSync(join(work, 'copy'), 'w+')
     native.fallocate(other, 0, 0, 1 << 20)
     expect(fstatSync(other).size).toBe(1 << 20)
@@ -395,7 +274,7 @@ describe('system calls', () => {
     const end = fstatSync(fd).size
     expect(native.seek(fd, 0, 3)).toBe(0)
     expect(native.seek(fd, 0, 4)).toBe(end)
-    native.syncfs(other)
+    await native.syncfs(other)
     closeSync(other)
   })
 

@@ -26,6 +26,7 @@ import type {
   Renaming,
 } from '../../vfs/filesystem.ts'
 import { KernelPromises } from './kernel-promises.ts'
+import { Listing } from './listing.ts'
 import type { LocalLocks } from './locks.ts'
 
 interface OpenFile {
@@ -52,7 +53,7 @@ export class LocalFileSystem implements FileSystem {
   #changing = false
   #nextHandle = 1
   readonly #files = new Map<Handle, OpenFile>()
-  readonly #directories = new Map<Handle, NodeId>()
+  readonly #directories = new Map<Handle, Listing>()
   /** How often the kernel has looked up each node and not yet forgotten it. */
   readonly #lookups = new Map<NodeId, number>()
 
@@ -100,6 +101,7 @@ export class LocalFileSystem implements FileSystem {
     this.#locks.releaseAll()
     for (const { content } of this.#files.values()) this.#volume.closeContent(content)
     this.#files.clear()
+    for (const { node } of this.#directories.values()) this.#volume.drop(node, 1)
     this.#directories.clear()
     for (const [node, count] of this.#lookups) this.#volume.drop(node, count)
     this.#lookups.clear()
@@ -249,35 +251,34 @@ export class LocalFileSystem implements FileSystem {
 
   openDirectory(_context: CallContext, node: NodeId): { handle: Handle } {
     const handle = this.#nextHandle++
-    this.#directories.set(handle, node)
+    this.#directories.set(handle, new Listing(this.#volume, node))
     this.#volume.hold(node, 1)
     return { handle }
   }
 
   readDirectory(_context: CallContext, handle: Handle, cookie: number, sink: DirectorySink): void {
-    const directory = this.#directory(handle)
-    const nameTtlMs = this.#promises?.promiseName(directory) ?? 0
-    for (const found of this.#volume.list(directory, cookie)) {
-      const dots = found.name === '.' || found.name === '..'
-      if (!sink.wantsEntries || dots) {
-        if (!sink.add(found)) return
-        continue
+    const listing = this.#directory(handle)
+    const nameTtlMs = this.#promises?.promiseName(listing.node) ?? 0
+    listing.seek(cookie)
+    for (let found = listing.peek(); found !== undefined; found = listing.peek()) {
+      const wanted = sink.wantsEntries && found.name !== '.' && found.name !== '..'
+      const entry = wanted ? this.#entry(found.ino, nameTtlMs) : undefined
+      if (!sink.add(found, entry)) {
+        if (entry !== undefined) this.forget(found.ino, 1)
+        return
       }
-      const entry = this.#entry(found.ino, nameTtlMs)
-      if (sink.add(found, entry)) continue
-      this.forget(found.ino, 1)
-      return
+      listing.take()
     }
   }
 
   releaseDirectory(handle: Handle): void {
-    const node = this.#directory(handle)
+    const { node } = this.#directory(handle)
     this.#directories.delete(handle)
     this.#volume.drop(node, 1)
   }
 
   fsyncDirectory(_context: CallContext, handle: Handle, dataOnly: boolean): Promise<void> {
-    return this.#volume.fsync(this.#directory(handle), dataOnly)
+    return this.#volume.fsync(this.#directory(handle).node, dataOnly)
   }
 
   statfs(): FileSystemStats {
@@ -317,9 +318,9 @@ export class LocalFileSystem implements FileSystem {
     return file
   }
 
-  #directory(handle: Handle): NodeId {
-    const node = this.#directories.get(handle)
-    if (node === undefined) throw new FsError('EBADF')
-    return node
+  #directory(handle: Handle): Listing {
+    const listing = this.#directories.get(handle)
+    if (listing === undefined) throw new FsError('EBADF')
+    return listing
   }
 }

@@ -229,32 +229,60 @@ describe('requests', () => {
   })
 })
 
+const OpenNothing = P.OpenOut.encode({})
+
 describe('passthrough', () => {
   const opening = (key: object): Partial<FileSystem> => {
     let handle = 0
     return {
       open: () => ({ handle: ++handle, backing: { fd: 3, key } }),
       release: () => undefined,
-      write: () => 0,
+      forget: () => undefined,
     }
   }
   const open = (kernel: KernelSide, node: number) => {
     const { errno, body } = kernel.ask(14, node, P.OpenIn.encode({ flags: 2 }))
-    const out = new P.OpenOut().at(viewOf(body), 0)
+    const out = new P.OpenOut().at(viewOf(errno === 0 ? body : OpenNothing), 0)
     return { errno, handle: out.handle, flags: out.flags, backing: out.backingId }
   }
   const release = (kernel: KernelSide, node: number, handle: number) =>
     kernel.ask(18, node, P.ReleaseIn.encode({ handle }))
 
-  it('registers one backing file per node and closes it with the last open', () => {
+  it('registers one backing file per node and keeps it for the next open, until the node is forgotten', () => {
     const kernel = initialized(opening({}))
     const [first, second] = [open(kernel, 5), open(kernel, 5)]
     expect([first.flags, first.backing, second.backing, kernel.backings]).toEqual([P.FOPEN.PASSTHROUGH, 1, 1, [1]])
     release(kernel, 5, first.handle)
     expect(kernel.backings).toEqual([1])
     release(kernel, 5, second.handle)
+    const third = open(kernel, 5)
+    expect([third.backing, kernel.backings]).toEqual([1, [1]])
+    kernel.send(2, 5, P.ForgetIn.encode({ count: 1 }))
+    expect(kernel.backings).toEqual([1])
+    release(kernel, 5, third.handle)
+    kernel.send(2, 5, P.ForgetIn.encode({ count: 1 }))
     expect(kernel.backings).toEqual([])
+  })
+
+  it('registers anew when the content is another file, but never while the old one is open', () => {
+    let key = {}
+    let handle = 0
+    const kernel = initialized({
+      open: () => ({ handle: ++handle, backing: { fd: 3, key } }),
+      release: () => undefined,
+    })
+    const first = open(kernel, 5)
+    key = {}
+    expect(open(kernel, 5).errno).toBe(EIO)
+    release(kernel, 5, first.handle)
     expect(open(kernel, 5).backing).toBe(2)
+    expect(kernel.backings).toEqual([2])
+  })
+
+  it('closes the longest unused when too many are kept', () => {
+    const kernel = initialized(opening({}))
+    for (let node = 2; node < 300; node++) release(kernel, node, open(kernel, node).handle)
+    expect(kernel.backings).toEqual(Array.from({ length: 256 }, (_, i) => 43 + i))
   })
 
   it('serves reads itself when the kernel refuses', () => {

@@ -118,7 +118,7 @@ export function treeOf(volume: Volume, options: { readonly numbers?: boolean } =
     const number = options.numbers ? ` #${ino}` : ''
     const xattrs = volume
       .listXattrs(ino, root)
-      .map((name) => `${name}=${Buffer.from(volume.getXattr(ino, name, root)).toString('hex')}`)
+      .map((name) => `${name}=${Buffer.from(volume.getXattr(ino, name, root) ?? []).toString('hex')}`)
     const content = isRegular(mode) ? contentOf(volume, ino) : ''
     lines.push(
       `${path}${number} ${mode.toString(8)} ${nlink} ${uid}:${gid} ${size} ${rdev} ${xattrs.sort().join(',')} ${content}`,
