@@ -3,8 +3,8 @@
 export type Notice =
   /** A name appeared, went, or leads to another inode. `node`: the inode it leads to, or led to. */
   | { readonly kind: 'name'; readonly parent: number; readonly name: string; readonly node: number }
-  /** Attributes (or content) of an inode changed. */
-  | { readonly kind: 'attributes'; readonly ino: number }
+  /** Attributes (or content) of an inode changed. `access`: those that decide who may do what (mode, owner, group). */
+  | { readonly kind: 'attributes'; readonly ino: number; readonly access: boolean }
 
 export type NoticeListener = (notice: Notice) => void
 
@@ -21,8 +21,8 @@ export class Notices {
     if (this.#listeners.size > 0) this.#send({ kind: 'name', parent, name, node })
   }
 
-  attributes(ino: number): void {
-    if (this.#listeners.size > 0) this.#send({ kind: 'attributes', ino })
+  attributes(ino: number, access = false): void {
+    if (this.#listeners.size > 0) this.#send({ kind: 'attributes', ino, access })
   }
 
   #send(notice: Notice): void {

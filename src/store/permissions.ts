@@ -2,7 +2,7 @@
 import type { Attributes } from '../posix/attributes.ts'
 import { type Credentials, inGroup, isSuperuser, mayAccess, stickyForbids } from '../posix/credentials.ts'
 import { FsError } from '../posix/errors.ts'
-import { isDirectory, isRegular, S_ISGID, S_ISUID, S_IXGRP } from '../posix/mode.ts'
+import { isDirectory, S_ISGID, S_ISUID, S_IXGRP } from '../posix/mode.ts'
 import type { Inode } from './inode.ts'
 
 /** Throws EACCES unless `who` has all rights in `mask`. */
@@ -22,7 +22,7 @@ export function requireLive(directory: Inode): void {
 
 /** The mode without the set-id bits that a change of the file's owner or content takes away. */
 export function withoutPrivileges(mode: number): number {
-  if (!isRegular(mode)) return mode
+  if (isDirectory(mode)) return mode
   // Without group execution the bit once meant mandatory locking: it is no privilege.
   return mode & ~S_ISUID & ((mode & S_IXGRP) !== 0 ? ~S_ISGID : ~0)
 }

@@ -133,10 +133,11 @@ function store(parts: Parts, inode: Inode, attributes: Attributes, dataChanged: 
     metadata.run(UPDATE_INODE, updateParameters(inode, attributes, counters))
     metadata.commit()
   }
+  const { mode, uid, gid } = inode.attributes
   inode.attributes = attributes
   inode.change = counters.change
   inode.dataVersion = counters.dataVersion
   inode.unsaved = false
-  notices.attributes(inode.ino)
+  notices.attributes(inode.ino, mode !== attributes.mode || uid !== attributes.uid || gid !== attributes.gid)
   return attributes
 }

@@ -67,6 +67,9 @@ export class LocalFileSystem implements FileSystem {
       if (this.#changing) return
       if (change.kind === 'name') this.#promises?.breakNames(change.parent)
       else this.#promises?.breakAttributes(change.ino)
+      // Who may change a node the kernel decides by the owner that it last heard of, without asking; a path walk asks.
+      if (change.kind === 'attributes' && change.access && this.#lookups.has(change.ino))
+        this.#promises?.breakAllNames()
     })
     this.xattrs = {
       getXattr: (context, node, name) => volume.getXattr(node, name, identity(context)),

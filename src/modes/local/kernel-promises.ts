@@ -35,7 +35,11 @@ export class KernelPromises {
 
   /** A name in `directory` appeared, went or now means something else. */
   breakNames(directory: NodeId): void {
-    if (!this.#directories.has(directory)) return
+    if (this.#directories.has(directory)) this.breakAllNames()
+  }
+
+  breakAllNames(): void {
+    if (this.#directories.size === 0) return
     this.#directories.clear()
     this.#kernel.invalidateAllNames()
   }

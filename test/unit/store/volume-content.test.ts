@@ -113,7 +113,7 @@ describe('writes that the store does not see', () => {
     const notices: unknown[] = []
     volume.watch((notice) => notices.push(notice))
     volume.closeContent(content)
-    expect(notices).toEqual([{ kind: 'attributes', ino: f }])
+    expect(notices).toEqual([{ kind: 'attributes', ino: f, access: false }])
     const after = volume.changeOf(f)
     expect(after.dataVersion).toBe(before.dataVersion + 2)
     expect(volume.attributes(f).size).toBe(17)
