@@ -11,7 +11,7 @@ import { kernelOptions } from './options.ts'
 import { REPLY_BYTES, type Served, Session } from './session.ts'
 
 /** How long to stay awake after a request, in microseconds, unless the mount says otherwise. */
-const SPIN_US = 100
+const SPIN_US = 200
 
 export async function mountKernel(request: MountRequest): Promise<MountedFileSystem> {
   const { fileSystem, target } = request

@@ -24,7 +24,7 @@ describe('when to spin', () => {
     policy.decide({ activities: first, preemptions: first })
     expect(policy.spinning).toBe(false)
     const pause = untilDecision(policy)
-    expect(pause).toBeGreaterThan(first * 8)
+    expect(pause).toBeGreaterThan(first * 4)
     policy.decide({ activities: pause, preemptions: pause })
     expect(policy.spinning).toBe(true)
     policy.decide({ activities: untilDecision(policy), preemptions: 0 })
