@@ -175,7 +175,15 @@ export class ContentFiles {
   }
 
   /** Removes a content file for good. */
-  remove(content: number): Promise<void> {
+  remove(content: number): void {
+    try {
+      this.#disk.unlink(this.#path(content))
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw error
+    }
+  }
+
+  removeLater(content: number): Promise<void> {
     return this.#disk.unlinkLater(this.#path(content))
   }
 

@@ -3,6 +3,7 @@
 // The host may make the removal of a content file durable long before the journal's record of the deletion: after loss
 // of power a file that was once fsynced would be there without its content, and `write new; rename over old` would
 // have lost both. So content goes only after the journal has been synced past the deletion.
+import { setImmediate } from 'node:timers/promises'
 import type { Clock } from './clock.ts'
 
 export interface ContentRemovalOptions {
@@ -10,30 +11,37 @@ export interface ContentRemovalOptions {
   readonly delayMs: number
   /** Resolves when all operations so far are durable. */
   readonly sync: () => Promise<void>
-  readonly remove: (content: number) => Promise<void>
+  /** Removes at once, which takes the host as long as the file is large. */
+  readonly remove: (content: number) => void
+  /** Removes off this thread. */
+  readonly removeLater: (content: number) => Promise<void>
   readonly onBackgroundError: (error: Error) => void
 }
 
-/** Removals under way at once. */
-const PARALLEL = 4
+/** Handing a file over to another thread costs more than removing a small one: up to this size it is not done. */
+const SMALL_BYTES = 8 << 20
+/** Small files removed in one go; then requests have their turn. */
+const SLICE = 16
 
 export class ContentRemoval {
   readonly #options: ContentRemovalOptions
-  #waiting: number[] = []
+  #small: number[] = []
+  #large: number[] = []
   #cancelTimer: (() => void) | undefined
   #running: Promise<void> = Promise.resolve()
+  /** Some content could not be removed. It is collected when the volume is opened as after a crash. */
+  failed = false
 
   constructor(options: ContentRemovalOptions) {
     this.#options = options
   }
 
-  add(content: number): void {
-    this.#waiting.push(content)
-    this.#cancelTimer ??= this.#options.clock.after(this.#options.delayMs, () => void this.drain())
+  /** `bytes`: its size. */
+  add(content: number, bytes: number): void {
+    const { clock, delayMs } = this.#options
+    ;(bytes <= SMALL_BYTES ? this.#small : this.#large).push(content)
+    this.#cancelTimer ??= clock.after(delayMs, () => void this.drain())
   }
-
-  /** Some content could not be removed. It is collected when the volume is opened as after a crash. */
-  failed = false
 
   /** Removes everything that waits. Never rejects. */
   drain(): Promise<void> {
@@ -44,20 +52,22 @@ export class ContentRemoval {
   }
 
   async #removeWaiting(): Promise<void> {
-    const contents = this.#waiting
-    if (contents.length === 0) return
-    this.#waiting = []
+    const { sync, remove, removeLater, onBackgroundError } = this.#options
+    const small = this.#small
+    const large = this.#large
+    if (small.length + large.length === 0) return
+    this.#small = []
+    this.#large = []
     try {
-      await this.#options.sync()
-      const next = contents.values()
-      await Promise.all(Array.from({ length: PARALLEL }, () => this.#removeEach(next)))
+      await sync()
+      for (let at = 0; at < small.length; at += SLICE) {
+        for (const content of small.slice(at, at + SLICE)) remove(content)
+        await setImmediate()
+      }
+      for (const content of large) await removeLater(content)
     } catch (error) {
       this.failed = true
-      this.#options.onBackgroundError(new Error('the content of deleted files stays', { cause: error }))
+      onBackgroundError(new Error('the content of deleted files stays', { cause: error }))
     }
-  }
-
-  async #removeEach(contents: Iterator<number>): Promise<void> {
-    for (let next = contents.next(); !next.done; next = contents.next()) await this.#options.remove(next.value)
   }
 }

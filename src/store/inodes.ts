@@ -32,7 +32,7 @@ export interface InodesOptions {
   readonly notices: Notices
   readonly cacheLimit: number
   /** Takes the content of deleted inodes away. */
-  readonly discardContent: (content: number) => void
+  readonly discardContent: (content: number, bytes: number) => void
 }
 
 export class Inodes {
@@ -214,7 +214,7 @@ export class Inodes {
     if (!isRegular(inode.attributes.mode)) return
     usage.bytes -= inode.attributes.size
     files.close(inode)
-    discardContent(inode.content)
+    discardContent(inode.content, inode.attributes.size)
   }
 
   /** Forgets everything. Whoever asks for an inode afterwards is told that there is none to be had. */

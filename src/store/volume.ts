@@ -131,6 +131,7 @@ export class Volume {
         delayMs: limits.removalDelayMs,
         sync: () => metadata.sync(),
         remove: (content) => files.remove(content),
+        removeLater: (content) => files.removeLater(content),
         onBackgroundError,
       })
       if (metadata.meta(ID) === undefined) {
@@ -147,7 +148,7 @@ export class Volume {
         usage,
         notices,
         cacheLimit: limits.cachedInodes,
-        discardContent: (content) => removal.add(content),
+        discardContent: (content, bytes) => removal.add(content, bytes),
       })
       if (metadata.meta(CLEAN) !== 1) {
         const isKnown = metadata.query<number>('SELECT 1 FROM inode WHERE ino = ?').pluck()
