@@ -9,6 +9,8 @@ usage: npm run bench -- [options]        or: proteus bench [options]
 
   --quick                 one round without the large files, and fewer files in memory
   --rounds N              rounds; each measures every system once, native first (default 3)
+  --warm-up N             passes of the small and tree workloads on each file system, after it is started and before it is
+                          measured: a mount lives longer than a benchmark, and JavaScript gets faster (default 2; 0: cold)
   --only G,...            ${groups.join(', ')}
   --systems S,...         ${systemNames.join(', ')}
   --placement P           free (as the scheduler likes), one-cpu (daemon and workload on one CPU) or both (default).
@@ -47,6 +49,7 @@ export function parseOptions(argv) {
     json: values.json ?? false,
     quick,
     rounds: positive(values.rounds, quick ? 1 : 3),
+    warmUp: values['warm-up'] === '0' ? 0 : positive(values['warm-up'], 2),
     groups: only ?? (quick ? QUICK_GROUPS : groups),
     oneCpuGroups: only ?? ONE_CPU_GROUPS,
     systems: list(values.systems, systemNames, '--systems') ?? systemNames,
@@ -68,6 +71,7 @@ function parse(args) {
         quick: flag,
         keep: flag,
         rounds: text,
+        'warm-up': text,
         only: text,
         systems: text,
         placement: text,

@@ -41,11 +41,15 @@ export function report(result) {
 const COLD_NOTE =
   '† Only the cache of this mount was dropped: below a mount the data are still in memory, native had to read the disk.'
 
-function header({ machine, data }) {
+function header({ machine, data, options }) {
+  const { warmUp } = options
   const { cpuModel, cpus, memoryMib, kernel, node, loadBefore, loadAfter } = machine
   return [
     `${cpus} × ${cpuModel}, ${Math.round(memoryMib / 1024)} GiB, Linux ${kernel}, Node ${node}`,
     `load average ${loadBefore.toFixed(1)} before, ${loadAfter.toFixed(1)} after; data on ${data.description}`,
+    warmUp === 0
+      ? 'each file system is measured cold'
+      : `each file system is measured after ${warmUp} passes that do not count`,
   ].join('\n')
 }
 

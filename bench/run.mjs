@@ -49,7 +49,7 @@ async function measure(options, context) {
   const disk = await makeDisk({ dir, scratch, keep, cleanup, warn: (text) => warnings.push(text) })
   if (keep) say(`the data stay in ${disk.kept}\n`)
   const place = { data: disk.root, scratch }
-  const { steps, notes } = makePlan(options, { place, context, keep })
+  const { steps, notes } = makePlan(options, { place, context, keep, warmUp: options.warmUp })
   const progress = new Progress(steps, { write: say, now: () => performance.now() })
   for (const text of [...warnings, ...notes]) progress.note(text)
 

@@ -38,6 +38,10 @@ export async function withSystem(name, { placement, label, settings }, measure) 
 /** One run of the wanted groups of workloads on one system. */
 export async function sampleWorkloads(system, { placement, round, groups, settings }) {
   return withSystem(system, { placement, label: `round${round}`, settings }, async ({ mounts }) => {
+    const warming = groups.filter((group) => group === 'small' || group === 'tree')
+    for (let pass = 0; pass < settings.warmUp && system !== 'native' && warming.length > 0; pass++) {
+      await python(placement, [mounts[0], '--only', warming.join(',')], settings)
+    }
     const options = ['--only', groups.join(','), '--label', system]
     if (canDropCaches()) options.push('--remount', `echo 1 > ${DROP_CACHES}`)
     const { figures, errors, took_s } = await python(placement, [mounts[0], ...options], settings)
