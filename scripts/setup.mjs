@@ -2,7 +2,17 @@
 // the TypeScript, each only when it is missing or older than what it is made from; then says what the machine lacks.
 // Plain JavaScript without dependencies: nothing is installed yet when it runs.
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -68,6 +78,13 @@ function buildTypeScript() {
   utimesSync(join(root, stamp), started, started)
 }
 
+/** Makes `npx proteus` this checkout's command, and never a package of that name. */
+function linkCommand() {
+  const link = join(root, 'node_modules/.bin/proteus')
+  chmodSync(join(root, 'dist/cli/main.js'), 0o755)
+  if (!existsSync(link)) symlinkSync('../../dist/cli/main.js', link)
+}
+
 /** What a mount needs from the machine. Not having it stops nobody here: `proteus doctor` says more. */
 function checkMachine() {
   try {
@@ -89,4 +106,5 @@ install()
 // Builds only if the addon is older than its sources.
 await import('./build-native.mjs')
 buildTypeScript()
+linkCommand()
 checkMachine()
