@@ -1,10 +1,11 @@
 // Mode `local` as a mount sees it: POSIX semantics, straight on the volume. Data goes through passthrough, so that all
 // mounts share one page cache; what the kernel caches besides is taken back when another mount changes it.
 import type { AttributeChanges, FileSystemStats } from '../../posix/attributes.ts'
-import type { Credentials } from '../../posix/credentials.ts'
+import { type Credentials, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import { isRegular, O_TRUNC, opensForWrite, S_IFDIR, S_IFLNK, S_ISGID, S_ISUID } from '../../posix/mode.ts'
 import type { Content } from '../../store/contents.ts'
+import type { Notice } from '../../store/notices.ts'
 import type { Volume } from '../../store/volume.ts'
 import type {
   AbsentEntry,
@@ -64,12 +65,7 @@ export class LocalFileSystem implements FileSystem {
     this.#siblings = siblings
     this.locks = locks
     this.#unwatch = volume.watch((change) => {
-      if (this.#changing) return
-      if (change.kind === 'name') this.#promises?.breakNames(change.parent)
-      else this.#promises?.breakAttributes(change.ino)
-      // Who may change a node the kernel decides by the owner that it last heard of, without asking; a path walk asks.
-      if (change.kind === 'attributes' && change.access && this.#lookups.has(change.ino))
-        this.#promises?.breakAllNames()
+      if (!this.#changing) this.#changedElsewhere(change)
     })
     this.xattrs = {
       getXattr: (context, node, name) => volume.getXattr(node, name, identity(context)),
@@ -91,6 +87,22 @@ export class LocalFileSystem implements FileSystem {
           length,
         ),
     }
+  }
+
+  /** Another mount changed the volume: this kernel must not believe the old state any longer than that call takes. */
+  #changedElsewhere(change: Notice): void {
+    const promises = this.#promises
+    if (promises === undefined) return
+    if (change.kind === 'name') {
+      promises.breakNames(change.parent)
+      const { parent, name, node } = change
+      const gone = this.#lookups.has(node) && this.#volume.lookup(parent, name, ROOT_CREDENTIALS) !== node
+      if (gone) promises.dropName(parent, name)
+      return
+    }
+    promises.breakAttributes(change.ino)
+    // Who may change a node the kernel decides by the owner that it last heard of, without asking; a path walk asks.
+    if (change.access && this.#lookups.has(change.ino)) promises.breakAllNames()
   }
 
   attach(kernel: KernelCache): void {

@@ -44,6 +44,16 @@ export class KernelPromises {
     this.#kernel.invalidateAllNames()
   }
 
+  /**
+   * A name is gone for good. The kernel does not believe it any more, but it keeps what it led to, and with it the
+   * space of a deleted file, until it is told the name itself. That may wait for a lock: nobody waits for it here.
+   */
+  dropName(directory: NodeId, name: string): void {
+    this.#kernel.invalidateName(directory, name).catch(() => {
+      // The mount is going, and the kernel forgets everything anyway.
+    })
+  }
+
   /** The attributes of `node` changed, or may now change without our knowledge. */
   breakAttributes(node: NodeId): void {
     if (!this.#attributes.delete(node)) return
