@@ -45,12 +45,12 @@ export function setAttributes(
 
   const now = timeNow(parts)
   const times = isRegular(mode) ? undefined : nodeTimes(inode, changes, now)
-  if (!times) changeContent(parts, inode, changes)
+  const contentChanged = !times && changeContent(parts, inode, changes)
   return store(
     parts,
     inode,
     { ...inode.attributes, mode, uid, gid, ...times, ctime: later(now, inode) },
-    changes.size !== undefined,
+    { contentChanged, dataChanged: changes.size !== undefined },
   )
 }
 
@@ -60,7 +60,12 @@ export function killPrivileges(parts: Parts, ino: number): void {
   const mode = withoutPrivileges(inode.attributes.mode)
   if (mode === inode.attributes.mode) return
   parts.inodes.refresh(inode)
-  store(parts, inode, { ...inode.attributes, mode, ctime: later(timeNow(parts), inode) }, false)
+  store(
+    parts,
+    inode,
+    { ...inode.attributes, mode, ctime: later(timeNow(parts), inode) },
+    { contentChanged: false, dataChanged: false },
+  )
 }
 
 function requireAllowed(
@@ -103,11 +108,11 @@ function nodeTimes(inode: Inode, changes: AttributeChanges, now: Timespec): { at
   return { atime: atime === 'now' ? now : atime, mtime: mtime === 'now' ? now : mtime }
 }
 
-/** Size and times of a regular file are its content file's. */
-function changeContent(parts: Parts, inode: Inode, changes: AttributeChanges): void {
+/** Size and times of a regular file are its content file's. Returns whether that had to be told. */
+function changeContent(parts: Parts, inode: Inode, changes: AttributeChanges): boolean {
   const { size, atime, mtime } = changes
   const retimed = atime !== undefined || mtime !== undefined
-  if (size === undefined && !retimed) return
+  if (size === undefined && !retimed) return false
   const { fd } = parts.files.open(inode)
   inode.unsaved = true
   if (size !== undefined) parts.disk.truncate(fd, size)
@@ -115,6 +120,7 @@ function changeContent(parts: Parts, inode: Inode, changes: AttributeChanges): v
     parts.disk.utimens(fd, secondsOf(atime), nanosecondsOf(atime), secondsOf(mtime), nanosecondsOf(mtime))
   }
   parts.inodes.adoptContent(inode)
+  return true
 }
 
 const secondsOf = (time: Timespec | 'now' | undefined): number => (time === undefined || time === 'now' ? 0 : time.sec)
@@ -122,22 +128,30 @@ const nanosecondsOf = (time: Timespec | 'now' | undefined): number =>
   time === undefined ? UTIME_OMIT : time === 'now' ? UTIME_NOW : time.nsec
 
 /** The rest of an operation on attributes. */
-function store(parts: Parts, inode: Inode, attributes: Attributes, dataChanged: boolean): Attributes {
+function store(
+  parts: Parts,
+  inode: Inode,
+  attributes: Attributes,
+  { contentChanged, dataChanged }: { readonly contentChanged: boolean; readonly dataChanged: boolean },
+): Attributes {
   const { metadata, notices } = parts
   const counters = {
     change: inode.change + 1,
     dataVersion: inode.dataVersion + (dataChanged ? 1 : 0),
     xattrs: inode.xattrs,
   }
-  if (!inode.unnamed) {
+  const { mode, uid, gid } = inode.attributes
+  const access = mode !== attributes.mode || uid !== attributes.uid || gid !== attributes.gid
+  // What only the content file had to be told, it tells again after a crash, and `fsync` makes durable with it.
+  const inContent = contentChanged && !access
+  if (!inode.unnamed && !inContent) {
     metadata.run(UPDATE_INODE, updateParameters(inode, attributes, counters))
     metadata.commit()
   }
-  const { mode, uid, gid } = inode.attributes
-  inode.attributes = attributes
+  inode.attributes = inContent ? { ...attributes, ctime: inode.attributes.ctime } : attributes
   inode.change = counters.change
   inode.dataVersion = counters.dataVersion
-  inode.unsaved = false
-  notices.attributes(inode.ino, mode !== attributes.mode || uid !== attributes.uid || gid !== attributes.gid)
-  return attributes
+  inode.unsaved = inContent
+  notices.attributes(inode.ino, access)
+  return inode.attributes
 }
