@@ -9,8 +9,8 @@ export interface Sample {
   readonly preemptions: number
 }
 
-const SAMPLE = 256
-const PAUSE = 2048
+const SAMPLE = 128
+const PAUSE = 4096
 /** Preemptions per activity from which on others need this CPU: about 1.7 were measured on a shared one, 0 to 0.4 else. */
 const CROWDED = 0.8
 
