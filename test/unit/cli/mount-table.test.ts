@@ -3,10 +3,10 @@ import { isFuse, isProbablyOurs, mountedOn, mountOf, parseMountTable } from '../
 
 const TABLE = parseMountTable(`\
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
-90 22 0:50 / /work/mount/a rw,nosuid - fuse.proteus proteus:local rw,user_id=0
-91 22 0:51 / /work/a\\040b\\134c rw - fuse.sshfs me@host:/x\\011y rw
-92 90 0:52 / /work/mount/a rw shared:9 master:2 - tmpfs none rw
-93 22 0:53 / /work/\\303\\274 rw - fuse.lab proteus:nfs rw
+90 22 0:50 / /srv/mount/a rw,nosuid - fuse.proteus proteus:local rw,user_id=0
+91 22 0:51 / /srv/a\\040b\\134c rw - fuse.sshfs me@host:/x\\011y rw
+92 90 0:52 / /srv/mount/a rw shared:9 master:2 - tmpfs none rw
+93 22 0:53 / /srv/\\303\\274 rw - fuse.lab proteus:nfs rw
 94 nonsense
 `)
 
@@ -14,23 +14,23 @@ describe('mount table', () => {
   test('is read with escapes and optional fields', () => {
     expect(TABLE.map(({ target }) => target)).toEqual([
       '/',
-      '/work/mount/a',
-      '/work/a b\\c',
-      '/work/mount/a',
-      '/work/ü',
+      '/srv/mount/a',
+      '/srv/a b\\c',
+      '/srv/mount/a',
+      '/srv/ü',
     ])
-    expect(TABLE[2]).toEqual({ target: '/work/a b\\c', type: 'fuse.sshfs', source: 'me@host:/x\ty' })
+    expect(TABLE[2]).toEqual({ target: '/srv/a b\\c', type: 'fuse.sshfs', source: 'me@host:/x\ty' })
   })
 
   test('tells the uppermost mount on a directory', () => {
-    expect(mountedOn('/work/mount/a', TABLE)?.type).toBe('tmpfs')
-    expect(mountedOn('/work/mount', TABLE)).toBeUndefined()
+    expect(mountedOn('/srv/mount/a', TABLE)?.type).toBe('tmpfs')
+    expect(mountedOn('/srv/mount', TABLE)).toBeUndefined()
   })
 
   test('tells the mount that a path is in', () => {
-    expect(mountOf('/work/mount/a/x/y', TABLE)?.type).toBe('tmpfs')
-    expect(mountOf('/work/mount/ab', TABLE)?.target).toBe('/')
-    expect(mountOf('/work/ü', TABLE)?.target).toBe('/work/ü')
+    expect(mountOf('/srv/mount/a/x/y', TABLE)?.type).toBe('tmpfs')
+    expect(mountOf('/srv/mount/ab', TABLE)?.target).toBe('/')
+    expect(mountOf('/srv/ü', TABLE)?.target).toBe('/srv/ü')
   })
 
   test('tells ours from others', () => {
