@@ -19,8 +19,6 @@ export interface Agreement {
   readonly passthrough: boolean
   /** FUSE_NOTIFY_INC_EPOCH is there (7.44). */
   readonly nameEpochs: boolean
-  /** lookups may run beside each other in one directory */
-  readonly parallelDirectoryOperations: boolean
 }
 
 /** What a file system wants beyond the common set. */
@@ -67,6 +65,5 @@ export function negotiate(offer: KernelOffer, wishes: Wishes): Agreement | null 
     maxPages,
     passthrough: (flags & INIT.PASSTHROUGH) !== 0n,
     nameEpochs: offer.minor >= 44,
-    parallelDirectoryOperations: (flags & INIT.PARALLEL_DIROPS) !== 0n,
   }
 }

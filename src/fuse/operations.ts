@@ -4,7 +4,7 @@ import { DecodeError } from '../codec/errors.ts'
 import { decodeUtf8, endOfText } from '../codec/text.ts'
 import type { AttributeChanges } from '../posix/attributes.ts'
 import { errnoNumber, FsError } from '../posix/errors.ts'
-import { O_APPEND, O_TRUNC } from '../posix/mode.ts'
+import { MODE_BITS, O_APPEND, O_TRUNC } from '../posix/mode.ts'
 import { chain } from '../vfs/awaitable.ts'
 import type { Awaitable, Entry, LockRequest, NewNode, Opened } from '../vfs/filesystem.ts'
 import { writeServed } from './backing.ts'
@@ -89,7 +89,7 @@ function setattr(s: Session, q: Request) {
   const args = s.in.setattr.at(s.view, ARGUMENTS)
   const { valid } = args
   const changes: AttributeChanges = {}
-  if (valid & P.FATTR.MODE) changes.mode = args.mode & 0o7777
+  if (valid & P.FATTR.MODE) changes.mode = args.mode & MODE_BITS
   if (valid & P.FATTR.UID) changes.uid = args.uid
   if (valid & P.FATTR.GID) changes.gid = args.gid
   if (valid & P.FATTR.SIZE) changes.size = args.size

@@ -6,16 +6,10 @@ export type ErrnoName = keyof typeof constants.errno | 'EREMOTEIO' | 'EUCLEAN'
 
 const extra = { EREMOTEIO: 121, EUCLEAN: 117 } as const
 const numbers: Record<string, number> = { ...constants.errno, ...extra }
-const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name as ErrnoName]))
 
 /** The positive errno number of a name on this host. */
 export function errnoNumber(name: ErrnoName): number {
   return numbers[name] ?? constants.errno.EIO
-}
-
-/** The name of a positive errno number; `EIO` for a number this host does not know. */
-export function errnoName(number: number): ErrnoName {
-  return names.get(number) ?? 'EIO'
 }
 
 /**

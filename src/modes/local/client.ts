@@ -192,13 +192,9 @@ export class LocalFileSystem implements FileSystem {
 
   open(context: CallContext, node: NodeId, flags: number): Opened {
     const content = this.#change(() => this.#volume.openContent(node, flags, identity(context)))
-    if (opensForWrite(flags)) for (const mount of this.#siblings) mount.#writesUnseen(node)
+    // From now on the content may be written without asking: every kernel must ask for its size and times.
+    if (opensForWrite(flags)) for (const mount of this.#siblings) mount.#promises?.breakAttributes(node)
     return this.#opened(node, content, flags)
-  }
-
-  /** From now on somebody may write the content of `node` without asking: its size and times must be asked for. */
-  #writesUnseen(node: NodeId): void {
-    this.#promises?.breakAttributes(node)
   }
 
   /** For `.proteus/status`. */

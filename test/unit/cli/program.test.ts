@@ -123,11 +123,11 @@ describe('output', () => {
   })
 
   test('shows paths as people type them', () => {
-    expect(shown('/work/mount/a', '/work')).toBe('mount/a')
-    expect(shown('/mnt', '/work')).toBe('/mnt')
-    expect(shown('/work', '/work')).toBe('/work')
+    expect(shown('/srv/mount/a', '/srv')).toBe('mount/a')
+    expect(shown('/mnt', '/srv')).toBe('/mnt')
+    expect(shown('/srv', '/srv')).toBe('/srv')
     expect(invocation('/usr/bin/proteus')).toBe('proteus')
-    expect(invocation('/work/dist/cli/main.js')).toBe('npx proteus')
+    expect(invocation('/srv/dist/cli/main.js')).toBe('npx proteus')
   })
 })
 

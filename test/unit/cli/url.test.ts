@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { parseUrl } from '../../../src/cli/support/url.ts'
 
-const parse = (url: string) => parseUrl(url, '/work')
+const parse = (url: string) => parseUrl(url, '/srv')
 
 describe('parseUrl', () => {
   test.each([
-    ['local:data', { mode: 'local', directory: '/work/data', hosts: [], path: '' }],
+    ['local:data', { mode: 'local', directory: '/srv/data', hosts: [], path: '' }],
     ['local:/srv/../data', { mode: 'local', directory: '/data', hosts: [], path: '' }],
     ['nfs://server/export/home', { mode: 'nfs', hosts: [{ host: 'server' }], path: 'export/home' }],
     ['nfs://127.0.0.1:2049/a%20b', { mode: 'nfs', hosts: [{ host: '127.0.0.1', port: 2049 }], path: 'a b' }],
