@@ -1,8 +1,10 @@
-// Opening and closing: what the kernel is told about an open file, and where its data is.
+// Opening and closing: what the kernel is told about an open file, where its data is, and giving back what the kernel
+// holds, or was never told of.
 import { O_TRUNC } from '../posix/mode.ts'
-import { chain } from '../vfs/awaitable.ts'
-import type { Awaitable, Entry, Opened } from '../vfs/filesystem.ts'
+import { chain, orUndo } from '../vfs/awaitable.ts'
+import type { AbsentEntry, Awaitable, Entry, NodeId, Opened } from '../vfs/filesystem.ts'
 import { ARGUMENTS } from './arguments.ts'
+import type { DirectoryReply } from './directory.ts'
 import * as P from './protocol.ts'
 import { HEADER_BYTES } from './reply.ts'
 import type { Request } from './request.ts'
@@ -16,7 +18,12 @@ export function open(s: Session, q: Request): Awaitable<Opened> {
   const { flags, openFlags } = s.in.open.at(s.view, ARGUMENTS)
   const opened = s.fileSystem.open(q, q.node, flags)
   if ((flags & O_TRUNC) === 0 || (openFlags & P.FUSE_OPEN_KILL_SUIDGID) === 0) return opened
-  return chain(opened, (result) => chain(clearSetId(s, q), () => result))
+  return chain(opened, (result) =>
+    orUndo(
+      () => chain(clearSetId(s, q), () => result),
+      () => closeOpened(s, result),
+    ),
+  )
 }
 
 export function putOpen(s: Session, node: number, opened: Opened, at = HEADER_BYTES): number {
@@ -42,4 +49,40 @@ export function release(s: Session): Awaitable<void> {
   const { handle, releaseFlags, lockOwner } = s.in.release.at(s.view, ARGUMENTS)
   s.backing.release(handle)
   return s.fileSystem.release(handle, releaseFlags & P.FUSE_RELEASE_FLOCK_UNLOCK ? lockOwner : undefined)
+}
+
+export function forget(s: Session, node: NodeId, count: number): void {
+  s.backing.forget(node)
+  s.fileSystem.forget(node, count)
+}
+
+// What follows undoes an answer that could not be given. One that was given needs no undoing: as long as the connection
+// lives, the kernel takes a reply to every request that it has let us read. Who asked is not let go before, not even by
+// SIGKILL (request_wait_answer in fs/fuse/dev.c waits it out), and then closes and forgets like anybody else. ENOENT, the
+// request is not there any more, only comes with the end of the connection, and then the file system is detached.
+
+/** A name that the kernel will not hear of. */
+export function forgetEntry(s: Session, entry: Entry | AbsentEntry): void {
+  if (entry.node !== 0) s.giveBack(() => forget(s, entry.node, 1))
+}
+
+/** The same for the entries of a listing. */
+export function forgetEntries(s: Session, listing: DirectoryReply): void {
+  for (const node of listing.nodes()) s.giveBack(() => forget(s, node, 1))
+}
+
+/** An open file that the kernel will not hear of. */
+export function closeOpened(s: Session, { handle }: Opened): void {
+  s.backing.release(handle)
+  s.giveBack(() => s.fileSystem.release(handle))
+}
+
+/** The same for a file that was made. */
+export function closeCreated(s: Session, { entry, opened }: { entry: Entry; opened: Opened }): void {
+  closeOpened(s, opened)
+  forgetEntry(s, entry)
+}
+
+export function closeDirectory(s: Session, { handle }: { handle: number }): void {
+  s.giveBack(() => s.fileSystem.releaseDirectory(handle))
 }

@@ -15,6 +15,8 @@ export interface Operation<R = unknown> {
    * negative errno.
    */
   readonly encode: (s: Session, result: R, q: Request) => number
+  /** The kernel will not hear of the result: gives back the lookups and handles that the file system counted for it. */
+  readonly giveBack?: (s: Session, result: R) => void
   /** The kernel expects no reply. */
   readonly silent?: boolean
   /** A promise may still read the request's bytes. */

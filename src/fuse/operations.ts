@@ -2,7 +2,7 @@
 // encoded. What a file system does not implement becomes ENOSYS or EOPNOTSUPP here and nowhere else.
 import { DecodeError } from '../codec/errors.ts'
 import { FsError } from '../posix/errors.ts'
-import type { Awaitable } from '../vfs/filesystem.ts'
+import type { AbsentEntry, Awaitable, Entry } from '../vfs/filesystem.ts'
 import {
   ARGUMENTS,
   attributeChanges,
@@ -13,7 +13,18 @@ import {
   newNode,
   twoNames,
 } from './arguments.ts'
-import { open, putCreated, putOpen, putOpenDirectory, release } from './opening.ts'
+import {
+  closeCreated,
+  closeDirectory,
+  closeOpened,
+  forget,
+  forgetEntry,
+  open,
+  putCreated,
+  putOpen,
+  putOpenDirectory,
+  release,
+} from './opening.ts'
 import { command, group, type Operation, operation, unsupported } from './operation.ts'
 import * as P from './protocol.ts'
 import { HEADER_BYTES } from './reply.ts'
@@ -32,7 +43,10 @@ import {
 } from './transfers.ts'
 import { getXattr, listXattrs, putSized, setXattr } from './xattrs.ts'
 
-const entry = (s: Session, result: Parameters<Session['reply']['putEntry']>[0]): number => s.reply.putEntry(result)
+/** An operation that answers an entry. */
+function entry(name: string, call: (s: Session, q: Request) => Awaitable<Entry | AbsentEntry>): Operation {
+  return operation<Entry | AbsentEntry>(name, call, (s, result) => s.reply.putEntry(result), { giveBack: forgetEntry })
+}
 
 function getattr(s: Session, q: Request) {
   const args = s.in.getattr.at(s.view, ARGUMENTS)
@@ -61,11 +75,6 @@ function rename2(s: Session, q: Request): Awaitable<void> {
   return s.fileSystem.rename(q, { parent: q.node, name, newParent, newName, flags })
 }
 
-function forget(s: Session, node: number, count: number): void {
-  s.backing.forget(node)
-  s.fileSystem.forget(node, count)
-}
-
 function batchForget(s: Session, q: Request): void {
   const { count } = new P.BatchForgetIn().at(s.view, ARGUMENTS)
   const one = new P.ForgetOne()
@@ -79,7 +88,7 @@ function batchForget(s: Session, q: Request): void {
 
 /** Opcode → operation. Numbers after enum fuse_opcode. */
 export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
-  [1, operation('LOOKUP', (s, q) => s.fileSystem.lookup(q, q.node, lastName(s, q, ARGUMENTS)), entry)],
+  [1, entry('LOOKUP', (s, q) => s.fileSystem.lookup(q, q.node, lastName(s, q, ARGUMENTS)))],
   [
     2,
     command('FORGET', (s, q) => forget(s, q.node, new P.ForgetIn().at(s.view, ARGUMENTS).count), {
@@ -98,52 +107,36 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
   ],
   [
     6,
-    operation(
-      'SYMLINK',
-      (s, q) => {
-        const [name, target] = twoNames(s, q, ARGUMENTS)
-        return s.fileSystem.makeSymlink(q, q.node, name, target)
-      },
-      entry,
-    ),
+    entry('SYMLINK', (s, q) => {
+      const [name, target] = twoNames(s, q, ARGUMENTS)
+      return s.fileSystem.makeSymlink(q, q.node, name, target)
+    }),
   ],
   [
     8,
-    operation(
-      'MKNOD',
-      (s, q) => {
-        const { mode, rdev, umask } = new P.MknodIn().at(s.view, ARGUMENTS)
-        return s.fileSystem.makeNode(q, newNode(s, q, ARGUMENTS + P.MknodIn.size, { mode, rdev, umask }))
-      },
-      entry,
-    ),
+    entry('MKNOD', (s, q) => {
+      const { mode, rdev, umask } = new P.MknodIn().at(s.view, ARGUMENTS)
+      return s.fileSystem.makeNode(q, newNode(s, q, ARGUMENTS + P.MknodIn.size, { mode, rdev, umask }))
+    }),
   ],
   [
     9,
-    operation(
-      'MKDIR',
-      (s, q) => {
-        const { mode, umask } = new P.MkdirIn().at(s.view, ARGUMENTS)
-        return s.fileSystem.makeDirectory(q, newNode(s, q, ARGUMENTS + P.MkdirIn.size, { mode, umask }))
-      },
-      entry,
-    ),
+    entry('MKDIR', (s, q) => {
+      const { mode, umask } = new P.MkdirIn().at(s.view, ARGUMENTS)
+      return s.fileSystem.makeDirectory(q, newNode(s, q, ARGUMENTS + P.MkdirIn.size, { mode, umask }))
+    }),
   ],
   [10, command('UNLINK', (s, q) => s.fileSystem.unlink(q, q.node, lastName(s, q, ARGUMENTS)))],
   [11, command('RMDIR', (s, q) => s.fileSystem.removeDirectory(q, q.node, lastName(s, q, ARGUMENTS)))],
   [12, command('RENAME', rename)],
   [
     13,
-    operation(
-      'LINK',
-      (s, q) => {
-        const { node } = new P.LinkIn().at(s.view, ARGUMENTS)
-        return s.fileSystem.link(q, node, q.node, lastName(s, q, ARGUMENTS + P.LinkIn.size))
-      },
-      entry,
-    ),
+    entry('LINK', (s, q) => {
+      const { node } = new P.LinkIn().at(s.view, ARGUMENTS)
+      return s.fileSystem.link(q, node, q.node, lastName(s, q, ARGUMENTS + P.LinkIn.size))
+    }),
   ],
-  [14, operation('OPEN', open, (s, opened, q) => putOpen(s, q.node, opened))],
+  [14, operation('OPEN', open, (s, opened, q) => putOpen(s, q.node, opened), { giveBack: closeOpened })],
   [15, operation('READ', read, (s, result, q) => s.sendData(q, result))],
   [16, operation('WRITE', write, putWritten, { keepsBytes: true })],
   [
@@ -186,7 +179,12 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
       (s, agreement) => s.putInit(agreement),
     ),
   ],
-  [27, operation('OPENDIR', (s, q) => s.fileSystem.openDirectory(q, q.node), putOpenDirectory)],
+  [
+    27,
+    operation('OPENDIR', (s, q) => s.fileSystem.openDirectory(q, q.node), putOpenDirectory, {
+      giveBack: closeDirectory,
+    }),
+  ],
   [28, operation('READDIR', readDirectory(false), sendDirectory)],
   [29, command('RELEASEDIR', (s) => s.fileSystem.releaseDirectory(s.in.release.at(s.view, ARGUMENTS).handle))],
   [
@@ -222,6 +220,7 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
         return s.fileSystem.create(q, node, flags)
       },
       putCreated,
+      { giveBack: closeCreated },
     ),
   ],
   [36, command('INTERRUPT', (s) => s.interrupt(new P.InterruptIn().at(s.view, ARGUMENTS).unique), { silent: true })],
@@ -258,6 +257,7 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
         return s.fileSystem.createTemporary(q, node, flags)
       },
       putCreated,
+      { giveBack: closeCreated },
     ),
   ],
   [52, operation('STATX', statx, (s, result) => s.reply.putStatx(result))],

@@ -5,7 +5,7 @@ import { viewOf } from '../codec/record.ts'
 import { EncodingError } from '../codec/text.ts'
 import type { FuseDevice } from '../host/addon.ts'
 import { type ErrnoName, FsError } from '../posix/errors.ts'
-import type { FileSystem, ReadResult } from '../vfs/filesystem.ts'
+import type { Awaitable, FileSystem, ReadResult } from '../vfs/filesystem.ts'
 import { BackingFiles } from './backing.ts'
 import { type Agreement, MAX_TRANSFER, negotiate, type Wishes } from './init.ts'
 import type { Operation } from './operation.ts'
@@ -123,7 +123,13 @@ export class Session {
   }
 
   #finish(operation: Operation, request: Request, result: unknown): number {
-    const length = operation.encode(this, result, request)
+    let length: number
+    try {
+      length = operation.encode(this, result, request)
+    } catch (error) {
+      operation.giveBack?.(this, result)
+      throw error
+    }
     if (length < 0) return this.reply.finish(request.unique, HEADER_BYTES, -length)
     return length === 0 ? 0 : this.reply.finish(request.unique, length)
   }
@@ -160,6 +166,17 @@ export class Session {
       }
       settle(() => length)
     }, fail)
+  }
+
+  /** Gives something back to the file system. Nobody waits for that: a failure is only logged. */
+  giveBack(call: () => Awaitable<void>): void {
+    const { onError } = this.#options
+    try {
+      const result = call()
+      if (result instanceof Promise) result.catch(onError)
+    } catch (error) {
+      onError(error instanceof Error ? error : FsError.from(error))
+    }
   }
 
   /** The error to answer: anything but an FsError or a malformed request is a defect, logged and answered EIO. */

@@ -2,13 +2,13 @@
 import { DecodeError } from '../codec/errors.ts'
 import { FsError } from '../posix/errors.ts'
 import { O_APPEND } from '../posix/mode.ts'
-import { chain } from '../vfs/awaitable.ts'
+import { chain, orUndo } from '../vfs/awaitable.ts'
 import type { Awaitable } from '../vfs/filesystem.ts'
 import { ARGUMENTS } from './arguments.ts'
 import { writeServed } from './backing.ts'
 import { DirectoryReply } from './directory.ts'
 import { MAX_TRANSFER } from './init.ts'
-import { clearSetId } from './opening.ts'
+import { clearSetId, forgetEntries } from './opening.ts'
 import { group } from './operation.ts'
 import * as P from './protocol.ts'
 import { HEADER_BYTES } from './reply.ts'
@@ -47,7 +47,10 @@ export function readDirectory(wantsEntries: boolean) {
   return (s: Session, q: Request): Awaitable<DirectoryReply> => {
     const { handle, offset, size } = s.in.transfer.at(s.view, ARGUMENTS)
     const sink = new DirectoryReply(Math.min(size, MAX_TRANSFER), wantsEntries)
-    return chain(s.fileSystem.readDirectory(q, handle, offset, sink), () => sink)
+    return orUndo(
+      () => chain(s.fileSystem.readDirectory(q, handle, offset, sink), () => sink),
+      () => forgetEntries(s, sink),
+    )
   }
 }
 
