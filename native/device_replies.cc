@@ -91,7 +91,7 @@ napi_value Device::NotifyLater(Bytes message) {
     return promise;
   }
   if (!notifier_) notifier_ = std::make_unique<Notifier>(connection_, &wake_);
-  notifier_->Push(std::vector<uint8_t>(message.data, message.data + message.size), deferred);
+  if (!notifier_->Push(message.data, message.size, deferred)) Settle(deferred, ENOBUFS);
   return promise;
 }
 

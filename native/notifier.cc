@@ -8,19 +8,22 @@ Notifier::~Notifier() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Notifier::Push(std::vector<uint8_t> message, napi_deferred deferred) {
+bool Notifier::Push(const uint8_t* message, size_t size, napi_deferred deferred) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    queue_.push_back({std::move(message), deferred});
+    if (size > kMaxQueuedBytes || queued_bytes_ + Cost(size) > kMaxQueuedBytes) return false;
+    queued_bytes_ += Cost(size);
+    queue_.push_back({std::vector<uint8_t>(message, message + size), deferred});
   }
   changed_.notify_one();
-  if (thread_.joinable()) return;
+  if (thread_.joinable()) return true;
   // The thread inherits the signal mask: signals are for the threads that Node prepared for them.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread(&Notifier::Run, this);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return true;
 }
 
 std::vector<Notifier::Result> Notifier::TakeResults() {
@@ -57,6 +60,7 @@ void Notifier::Run() {
     const int error = connection_->Write(item.message.data(), item.message.size());
     lock.lock();
     writing_ = false;
+    queued_bytes_ -= Cost(item.message.size());
     results_.push_back({item.deferred, error});
     // Under the lock: once `writing_` is seen to be false, the owner may close the handle.
     uv_async_send(wake_);

@@ -46,7 +46,10 @@ export interface FuseDevice {
   replyFromFile(unique: bigint, fd: number, offset: number, length: number, done: () => void): void
   /** Writes a notification at once; for those that cannot wait for a lock. False: the kernel does not know the object (ENOENT). */
   notify(message: Uint8Array): boolean
-  /** Writes a copy of a notification from a thread of its own, in order. False: ENOENT, or the device was closed. */
+  /**
+   * Writes a copy of a notification from a thread of its own, in order. False: ENOENT, or the device was closed. Rejects
+   * with ENOBUFS, and has not written it, when those that wait take 32 MiB already.
+   */
   notifyLater(message: Uint8Array): Promise<boolean>
   /** Registers `fd` as a backing file (FUSE_DEV_IOC_BACKING_OPEN); returns its id. The descriptor may be closed after. */
   openBacking(fd: number): number

@@ -147,7 +147,31 @@ const commands = {
   },
   notify: (hex) => device.notify(Buffer.from(hex, 'hex')),
   notifyLater: (hex) => device.notifyLater(Buffer.from(hex, 'hex')),
-  answerSlow: () => device.reply(reply.subarray(0, entry(output, state.slow, 'slow'))),
+  /** Notifies later with as many stores of 1 MiB to an unknown node as are asked for; the results, by kind. */
+  flood: async (count) => {
+    const message = Buffer.alloc(40 + (1 << 20))
+    message.writeUInt32LE(message.length, 0)
+    message.writeInt32LE(4, 4) // FUSE_NOTIFY_STORE
+    message.writeBigUInt64LE(99n, 16)
+    message.writeUInt32LE(1 << 20, 32)
+    const results = await Promise.allSettled(Array.from({ length: count }, () => device.notifyLater(message)))
+    const kinds = {}
+    for (const { value, reason } of results) {
+      const kind = reason?.code ?? String(value)
+      kinds[kind] = (kinds[kind] ?? 0) + 1
+    }
+    return kinds
+  },
+  /** Replies to a request that there is not, and to one that was answered. */
+  replyUnknown: (unique) => {
+    const message = new Uint8Array(16)
+    header(new DataView(message.buffer), BigInt(unique), 0, 0)
+    device.reply(message)
+  },
+  answerSlow: () => {
+    device.reply(reply.subarray(0, entry(output, state.slow, 'slow')))
+    state.slow = undefined
+  },
   closeBacking: () => device.closeBacking(state.backing),
   close: () => {
     device.close()

@@ -106,6 +106,30 @@ for (const way of ['direct', 'helper'] as const) {
         expect(await daemon.tell('notifyLater', invalidateName('never-seen'))).toBe(false)
       })
 
+      it('refuses notifications when too many wait', async () => {
+        await stat(join(daemon.target, 'file'))
+        // A name that the kernel knows would be asked for again without the lock of its directory.
+        await daemon.tell('notifyLater', invalidateName('slow'))
+        const slow = stat(join(daemon.target, 'slow'))
+        await daemon.slowArrived()
+        const notified = daemon.tell('notifyLater', invalidateName('file'))
+        const flood = daemon.tell('flood', 40)
+        expect(await daemon.tell('ping')).toBe(true)
+        await daemon.tell('answerSlow')
+        await slow
+        expect(await notified).toBe(true)
+        // 32 MiB, of which the name and what is kept for each message take a little.
+        expect(await flood).toEqual({ false: 31, ENOBUFS: 9 })
+        expect(await daemon.tell('flood', 10)).toEqual({ false: 10 })
+      })
+
+      it('is not disturbed by replies that nobody waits for', async () => {
+        const { errors } = await daemon.state()
+        for (const unique of [2, 3, 1_000_000, 1_000_001]) await daemon.tell('replyUnknown', unique)
+        expect(await daemon.state()).toMatchObject({ errors })
+        expect((await stat(join(daemon.target, 'late'))).ino).toBe(5)
+      })
+
       it.skipIf(way === 'helper')('hands a file over to the kernel: passthrough', async () => {
         const handle = await open(join(daemon.target, 'backed'), 'r+')
         const text = Buffer.from('written behind the daemon')
