@@ -17,6 +17,8 @@ export interface Agreement {
   readonly maxWrite: number
   readonly maxPages: number
   readonly passthrough: boolean
+  /** A name can be expired without being dropped (7.38). */
+  readonly expireOnly: boolean
   /** FUSE_NOTIFY_INC_EPOCH is there (7.44). */
   readonly nameEpochs: boolean
 }
@@ -46,6 +48,7 @@ const COMMON =
   INIT.EXPLICIT_INVAL_DATA |
   INIT.HANDLE_KILLPRIV_V2 |
   INIT.INIT_EXT |
+  INIT.HAS_EXPIRE_ONLY |
   INIT.DIRECT_IO_ALLOW_MMAP
 
 /** The agreement with a kernel, or null if it is too old (before 7.31, Linux 5.4). */
@@ -64,6 +67,7 @@ export function negotiate(offer: KernelOffer, wishes: Wishes): Agreement | null 
     maxWrite: maxPages * PAGE,
     maxPages,
     passthrough: (flags & INIT.PASSTHROUGH) !== 0n,
+    expireOnly: (flags & INIT.HAS_EXPIRE_ONLY) !== 0n,
     nameEpochs: offer.minor >= 44,
   }
 }

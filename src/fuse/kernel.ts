@@ -48,7 +48,7 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
     onError,
     onInitialized(agreement) {
       const can = abilities(agreement, fileSystem.locks !== undefined, privileged)
-      fileSystem.attach?.(new DeviceKernelCache(device, can))
+      fileSystem.attach?.(new DeviceKernelCache(device, can, agreement.expireOnly))
       initialized.resolve(can)
     },
     watch: () => (fuseChannel.hasSubscribers ? publish : undefined),

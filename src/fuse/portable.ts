@@ -110,6 +110,19 @@ class PathCache implements KernelCache {
     this.#paths.dropName(parent, name)
   }
 
+  async expireName(parent: NodeId, name: string): Promise<void> {
+    this.#paths.dropName(parent, name)
+  }
+
+  async deleted(parent: NodeId, _child: NodeId, name: string): Promise<void> {
+    this.#paths.dropName(parent, name)
+  }
+
+  /** There is no page cache: the mount is direct_io, and libfuse 2 could not fill one. */
+  async store(): Promise<boolean> {
+    return false
+  }
+
   invalidateAllNames(): boolean {
     this.#paths.dropAll()
     return true

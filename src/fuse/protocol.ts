@@ -209,8 +209,14 @@ export const StatfsOut = record({
 })
 /** fuse_dirent; the name follows, padded to 8 bytes. In READDIRPLUS a fuse_entry_out stands before it. */
 export const Dirent = record({ ino: u64, cookie: u64, nameLength: u32, type: u32 })
+/** fuse_notify_inval_inode_out */
 export const InvalidateNodeOut = record({ node: u64, offset: i64, length: i64 })
+/** fuse_notify_inval_entry_out; the name and a NUL follow, which `nameLength` does not count. */
 export const InvalidateNameOut = record({ parent: u64, nameLength: u32, flags: u32 })
+/** fuse_notify_delete_out; the name follows in the same way. */
+export const DeleteOut = record({ parent: u64, child: u64, nameLength: u32, padding: u32 })
+/** fuse_notify_store_out; the bytes follow. */
+export const StoreOut = record({ node: u64, offset: u64, size: u32, padding: u32 })
 
 /** FATTR_*: which fields of SetattrIn are meant. */
 export const FATTR = {
@@ -244,7 +250,9 @@ export const FUSE_RELEASE_FLOCK_UNLOCK = 1 << 1
 export const FUSE_FSYNC_FDATASYNC = 1
 
 /** FUSE_NOTIFY_* codes. */
-export const NOTIFY = { INVALIDATE_NODE: 2, INVALIDATE_NAME: 3, INCREMENT_EPOCH: 8 } as const
+export const NOTIFY = { INVALIDATE_NODE: 2, INVALIDATE_NAME: 3, STORE: 4, DELETE: 6, INCREMENT_EPOCH: 8 } as const
+/** FUSE_EXPIRE_ONLY: a flag of InvalidateNameOut. */
+export const FUSE_EXPIRE_ONLY = 1
 
 /** INIT flags as 64 bits: the low word travels in `flags`, the high word in `flags2` (with INIT_EXT). */
 export const INIT = {
@@ -265,6 +273,7 @@ export const INIT = {
   EXPLICIT_INVAL_DATA: 1n << 25n,
   HANDLE_KILLPRIV_V2: 1n << 28n,
   INIT_EXT: 1n << 30n,
+  HAS_EXPIRE_ONLY: 1n << 35n,
   DIRECT_IO_ALLOW_MMAP: 1n << 36n,
   PASSTHROUGH: 1n << 37n,
 } as const

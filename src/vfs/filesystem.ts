@@ -168,14 +168,46 @@ export interface CopyRange {
   ): Awaitable<number>
 }
 
-/** How a file system tells the kernel (its own mount's) that something it cached is no longer true. */
+/**
+ * How a file system tells the kernel (its own mount's) that something it cached is no longer true, or what is.
+ *
+ * What returns a promise may have to wait in the kernel for requests in progress: never await it inside one. Such
+ * notifications go out one after the other; when too many wait, the promise rejects with ENOBUFS, and the kernel has not
+ * been told. The file system then tries again when earlier ones have come through, or lets what it promised run out. For
+ * names ENOBUFS is rare: where there are epochs, all names are taken back instead.
+ */
 export interface KernelCache {
   /** Cached attributes of a node. Never waits. False: the kernel does not know the node (yet, or any more). */
   invalidateAttributes(node: NodeId): boolean
   /** Cached attributes and pages of a node. Resolves when no program can read the old bytes any more. */
   invalidateData(node: NodeId, offset?: number, length?: number): Promise<void>
-  /** One name. Resolves when it is gone; may wait for calls in progress in that directory: never await it inside one. */
+  /**
+   * One name: it is dropped, and looked up anew when somebody asks. With a directory goes what is mounted inside, and
+   * programs that work there lose their path (getcwd(2) fails); `expireName` spares them. Waits for calls in progress in
+   * `parent`.
+   */
   invalidateName(parent: NodeId, name: string): Promise<void>
+  /**
+   * One name may not be right any more: it is looked up again, and goes on being the same if it leads to the same node.
+   * Kernels before protocol 7.38 drop it. Waits for calls in progress in `parent`.
+   */
+  expireName(parent: NodeId, name: string): Promise<void>
+  /**
+   * A name was removed that led to `child`: it is dropped, and `child` has no names any more (if it is a file with other
+   * names, their attributes have to be invalidated, too). Where the kernel cannot believe that (a directory in which a
+   * file is open) and where the name leads to another node, it is only looked up again. Waits for calls in progress in
+   * `parent` and on `child`.
+   */
+  deleted(parent: NodeId, child: NodeId, name: string): Promise<void>
+  /**
+   * Puts bytes into the page cache at `offset`: opens with `keepCache` read them without asking. Of a page that is not
+   * covered from its first byte to its last, or to the end of the file, nothing is kept unless it was there already. A
+   * file that ends before `offset + bytes.length` grows in the kernel's eyes; none shrinks. Not for nodes that are open
+   * with `backing` or `directIo`, whose reads do not look there, nor for what the kernel may have written itself and keeps
+   * (`writebackCache`): that would be lost. `bytes` may not change before it resolves. Waits for reads in progress of these pages.
+   * False: the kernel does not know the node, or this driver cannot.
+   */
+  store(node: NodeId, offset: number, bytes: Uint8Array): Promise<boolean>
   /** All names at once, without waiting; false where the kernel cannot (before protocol 7.44). */
   invalidateAllNames(): boolean
   /** What this kernel and driver can do. */

@@ -8,7 +8,6 @@ import {
   isDirectory,
   isSymlink,
   NAME_MAX,
-  O_APPEND,
   O_TRUNC,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
@@ -51,6 +50,10 @@ interface OpenFile {
 export interface MemoryOptions {
   /** How long names may be believed, in milliseconds. */
   readonly nameTtlMs?: number
+  /** How long attributes may be believed, in milliseconds. */
+  readonly attributesTtlMs?: number
+  /** Opens keep the pages that the kernel has cached. */
+  readonly keepCache?: boolean
   /** Where time comes from, in milliseconds since the epoch. */
   readonly now?: () => number
 }
@@ -67,12 +70,17 @@ export class MemoryFileSystem implements FileSystem {
   readonly #lookups = new Map<NodeId, number>()
   readonly #handles = new Map<Handle, OpenFile>()
   readonly #nameTtlMs: number
+  readonly #attributesTtlMs: number
+  readonly #keepCache: boolean
   readonly #now: () => Timespec
   #lastNode = ROOT_NODE
   #lastHandle = 0
 
-  constructor({ nameTtlMs = 0, now = Date.now }: MemoryOptions = {}) {
+  constructor(options: MemoryOptions = {}) {
+    const { nameTtlMs = 0, attributesTtlMs = 0, keepCache = false, now = Date.now } = options
     this.#nameTtlMs = nameTtlMs
+    this.#attributesTtlMs = attributesTtlMs
+    this.#keepCache = keepCache
     this.#now = () => timespecFromMs(now())
     this.#nodes.set(ROOT_NODE, this.#newNode(ROOT_NODE, ROOT_NODE, { mode: S_IFDIR | 0o755, uid: 0, gid: 0 }))
     this.xattrs = {
@@ -118,7 +126,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   getAttributes(_context: CallContext, node: NodeId) {
-    return { attributes: this.#node(node).attributes, attributesTtlMs: 0 }
+    return { attributes: this.#node(node).attributes, attributesTtlMs: this.#attributesTtlMs }
   }
 
   setAttributes(context: CallContext, id: NodeId, changes: AttributeChanges) {
@@ -196,12 +204,12 @@ export class MemoryFileSystem implements FileSystem {
     const node = this.#node(id)
     if (isDirectory(node.attributes.mode)) fail('EISDIR')
     if (flags & O_TRUNC) this.#resize(node, 0)
-    return { handle: this.#handle(id, flags) }
+    return { handle: this.#handle(id, flags), keepCache: this.#keepCache }
   }
 
   create(context: CallContext, node: NewNode, flags: number): { entry: Entry; opened: Opened } {
     const entry = this.#make(context, node)
-    return { entry, opened: { handle: this.#handle(entry.node, flags) } }
+    return { entry, opened: { handle: this.#handle(entry.node, flags), keepCache: this.#keepCache } }
   }
 
   read(_context: CallContext, handle: Handle, offset: number, length: number): Uint8Array {
@@ -209,11 +217,10 @@ export class MemoryFileSystem implements FileSystem {
     return content.subarray(offset, Math.min(offset + length, attributes.size))
   }
 
-  write(_context: CallContext, handle: Handle, offset: number, data: Uint8Array): number {
-    const { node: id, flags } = this.#opened(handle)
-    const node = this.#node(id)
+  write(_context: CallContext, handle: Handle, offset: number, data: Uint8Array, append: boolean): number {
+    const node = this.#node(this.#opened(handle).node)
     const { size } = node.attributes
-    const at = flags & O_APPEND ? size : offset
+    const at = append ? size : offset
     if (at + data.length > size) this.#resize(node, at + data.length)
     node.content.set(data, at)
     this.#change(node, { mtime: this.#now() })
@@ -294,7 +301,8 @@ export class MemoryFileSystem implements FileSystem {
   #entry(id: NodeId): Entry {
     this.#lookups.set(id, (this.#lookups.get(id) ?? 0) + 1)
     const { attributes } = this.#node(id)
-    return { node: id, generation: 0, attributes, nameTtlMs: this.#nameTtlMs, attributesTtlMs: 0 }
+    const ttls = { nameTtlMs: this.#nameTtlMs, attributesTtlMs: this.#attributesTtlMs }
+    return { node: id, generation: 0, attributes, ...ttls }
   }
 
   #handle(node: NodeId, flags: number): Handle {

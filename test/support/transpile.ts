@@ -25,7 +25,7 @@ export async function transpile(program: string, folder: string): Promise<string
     JSON.stringify({ extends: extended, compilerOptions, include: [], files: [join(project, program)] }),
   )
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  symlinkSync(join(project, 'node_modules'), join(folder, 'node_modules'))
+  for (const name of ['node_modules', 'native']) symlinkSync(join(project, name), join(folder, name))
   await run(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', config])
   return join(folder, program.replace(/\.ts$/, '.js'))
 }

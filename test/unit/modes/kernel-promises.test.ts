@@ -15,6 +15,9 @@ function kernel(can: Partial<KernelAbilities> = {}, known = () => true) {
     },
     invalidateAllNames: () => told.push('names') > 0,
     invalidateData: async () => undefined,
+    expireName: async () => undefined,
+    deleted: async () => undefined,
+    store: async () => false,
     invalidateName: async () => undefined,
   }
   return { told, promises: new KernelPromises(cache) }

@@ -31,6 +31,9 @@ beforeEach(async () => {
       invalidateAttributes: (node) => told[name].push(`attributes ${node}`) > 0,
       invalidateAllNames: () => told[name].push('names') > 0,
       invalidateData: async () => undefined,
+      expireName: async () => undefined,
+      deleted: async () => undefined,
+      store: async () => false,
       invalidateName: async (parent, gone) => void told[name].push(`${parent}/${gone}`),
     }
     const fileSystem = new LocalFileSystem(volume, new LocalLocks(service, name), siblings)
