@@ -1,4 +1,5 @@
 // INIT: what this driver asks for and what the kernel grants. Pure: two sets of flags in, the agreement out.
+import type { KernelWishes } from '../vfs/filesystem.ts'
 import { FUSE_MAJOR, FUSE_MINOR, FUSE_MINOR_MIN, INIT } from './protocol.ts'
 
 /** What the kernel offers in fuse_init_in. */
@@ -23,10 +24,8 @@ export interface Agreement {
   readonly nameEpochs: boolean
 }
 
-/** What a file system wants beyond the common set. */
-export interface Wishes {
-  /** Dirty pages stay in the kernel until flush, fsync or pressure. Excludes passthrough. */
-  readonly writebackCache?: boolean
+/** What is wanted beyond the common set. */
+export interface Wishes extends KernelWishes {
   readonly locks: boolean
   readonly readdirPlus: boolean
 }
@@ -57,6 +56,7 @@ export function negotiate(offer: KernelOffer, wishes: Wishes): Agreement | null 
   let wanted = COMMON
   if (wishes.locks) wanted |= INIT.POSIX_LOCKS | INIT.FLOCK_LOCKS
   if (wishes.readdirPlus) wanted |= INIT.DO_READDIRPLUS | INIT.READDIRPLUS_AUTO
+  // The kernel grants one of the two only.
   wanted |= wishes.writebackCache ? INIT.WRITEBACK_CACHE : INIT.PASSTHROUGH
   const flags = wanted & offer.flags
   const maxPages = flags & INIT.MAX_PAGES ? MAX_TRANSFER / PAGE : 32

@@ -44,7 +44,7 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
     fileSystem,
     device,
     replyBytes,
-    wishes: { locks: fileSystem.locks !== undefined, readdirPlus: true },
+    wishes: { ...fileSystem.wants, locks: fileSystem.locks !== undefined, readdirPlus: true },
     onError,
     onInitialized(agreement) {
       const can = abilities(agreement, fileSystem.locks !== undefined, privileged)

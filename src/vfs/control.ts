@@ -20,6 +20,7 @@ import {
   type Handle,
   type KernelAbilities,
   type KernelCache,
+  type KernelWishes,
   type Locks,
   type NewNode,
   type NodeId,
@@ -89,6 +90,7 @@ class ControlledFileSystem implements FileSystem {
   readonly #tree: ControlTree
   #abilities: KernelAbilities | undefined
 
+  readonly wants?: KernelWishes
   readonly access?: NonNullable<FileSystem['access']>
   readonly createTemporary?: NonNullable<FileSystem['createTemporary']>
   readonly sync?: NonNullable<FileSystem['sync']>
@@ -122,6 +124,7 @@ class ControlledFileSystem implements FileSystem {
     const access = inner.access?.bind(inner)
     const createTemporary = inner.createTemporary?.bind(inner)
     const xattrs = controlXattrs(inner.xattrs, provider.facts?.bind(provider))
+    if (inner.wants) this.wants = inner.wants
     if (inner.sync) this.sync = inner.sync.bind(inner)
     if (xattrs) this.xattrs = xattrs
     if (access) {

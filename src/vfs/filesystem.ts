@@ -223,7 +223,28 @@ export interface KernelAbilities {
   readonly locks: boolean
 }
 
+/** What a file system may ask of the kernel for the whole of a mount. A driver that cannot grant it does without. */
+export interface KernelWishes {
+  /**
+   * FUSE_WRITEBACK_CACHE: written pages stay in the kernel until flush (each close), fsync, or memory is short, and many
+   * small writes come as few large ones. Then
+   *
+   * - of a regular file that the kernel knows, size, mtime and ctime are the kernel's own: what the file system answers is
+   *   not believed, not even after `invalidateAttributes`. The kernel hands its mtime over with `setAttributes`. A file that
+   *   others have changed needs a new node, or has to be forgotten by the kernel first. So this is for file systems whose
+   *   files only this mount changes while it knows them;
+   * - `write` comes late: with any handle that is open for writing, also after the flush of another, without `append`, in
+   *   the name of no process (uid, gid and pid 0). Its error is that of a later fsync or close;
+   * - `read` comes for handles that are open for writing only, to complete a page;
+   * - there is no passthrough: a file with `backing` is served from its descriptor, uncached.
+   */
+  readonly writebackCache?: boolean
+}
+
 export interface FileSystem {
+  /** Read once, before `attach`. */
+  readonly wants?: KernelWishes
+
   /** Called once, before any other call. */
   attach?(kernel: KernelCache): void
   /** Called once, after the last call: the mount is gone. Everything the kernel held is forgotten. */

@@ -16,6 +16,8 @@ export interface KernelReport {
   readonly nodes: number
   /** How often each opcode was asked since the last `forgetRequests`. */
   readonly requests: Readonly<Record<string, number>>
+  /** The WRITEs among them: for whom, and how much. */
+  readonly writes: readonly { readonly pid: number; readonly bytes: number }[]
   /** What went to onError. */
   readonly errors: readonly string[]
 }
@@ -27,7 +29,9 @@ const memory = new MemoryFileSystem(JSON.parse(options) as MemoryOptions)
 const context: CallContext = { uid: 0, gid: 0, pid: 0, signal: new AbortController().signal }
 const errors: string[] = []
 let requests: Record<string, number> = {}
-fuseChannel.subscribe(({ op }) => {
+let writes: { pid: number; bytes: number }[] = []
+fuseChannel.subscribe(({ op, pid, bytes = 0 }) => {
+  if (op === 'WRITE') writes.push({ pid, bytes })
   requests[op] = (requests[op] ?? 0) + 1
 })
 
@@ -65,9 +69,10 @@ function find(name: string): NodeId {
 
 /** What the test may ask for. Changes are made behind the kernel's back; `node` is that of a name in the root. */
 export const COMMANDS = {
-  report: (): KernelReport => ({ ...memory.audit(), requests, errors }),
+  report: (): KernelReport => ({ ...memory.audit(), requests, writes, errors }),
   forgetRequests(): void {
     requests = {}
+    writes = []
   },
   /** Replaces the content of a file. */
   write(name: string, text: string): void {
@@ -81,6 +86,7 @@ export const COMMANDS = {
     memory.release(handle)
     return text
   },
+  mtime: (name: string) => memory.getAttributes(context, find(name)).attributes.mtime,
   remove(name: string): void {
     memory.unlink(context, ROOT_NODE, name)
   },

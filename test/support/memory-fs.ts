@@ -25,6 +25,7 @@ import {
   type FileSystem,
   type Handle,
   type KernelCache,
+  type KernelWishes,
   type NewNode,
   type NodeId,
   type Opened,
@@ -54,6 +55,7 @@ export interface MemoryOptions {
   readonly attributesTtlMs?: number
   /** Opens keep the pages that the kernel has cached. */
   readonly keepCache?: boolean
+  readonly writebackCache?: boolean
   /** Where time comes from, in milliseconds since the epoch. */
   readonly now?: () => number
 }
@@ -62,6 +64,7 @@ const BLOCK = 512
 const SIZE_MAX = 2 ** 30
 
 export class MemoryFileSystem implements FileSystem {
+  readonly wants: KernelWishes
   readonly xattrs: ExtendedAttributes
   /** Given by `attach`. */
   kernel: KernelCache | undefined
@@ -81,6 +84,7 @@ export class MemoryFileSystem implements FileSystem {
     this.#nameTtlMs = nameTtlMs
     this.#attributesTtlMs = attributesTtlMs
     this.#keepCache = keepCache
+    this.wants = { writebackCache: options.writebackCache ?? false }
     this.#now = () => timespecFromMs(now())
     this.#nodes.set(ROOT_NODE, this.#newNode(ROOT_NODE, ROOT_NODE, { mode: S_IFDIR | 0o755, uid: 0, gid: 0 }))
     this.xattrs = {

@@ -198,11 +198,13 @@ describe('what is not the control directory', () => {
           seek: () => 0,
         },
         sync: () => undefined,
+        wants: { writebackCache: true },
       }),
     )
     expect(rich.locks).toBeDefined()
     expect(rich.sync).toBeDefined()
     expect(rich.copy).toBeUndefined()
+    expect([bare.wants, rich.wants]).toEqual([undefined, { writebackCache: true }])
     await rich.allocation?.allocate(ROOT, 7, 0, 0, 1)
     await failsWith('EOPNOTSUPP', () => rich.allocation?.allocate(ROOT, 2 ** 51, 0, 0, 1))
     expect(asked).toEqual([7])
