@@ -3,6 +3,7 @@
 import { DecodeError } from '../codec/errors.ts'
 import { decodeUtf8, endOfText } from '../codec/text.ts'
 import type { AttributeChanges } from '../posix/attributes.ts'
+import { FsError } from '../posix/errors.ts'
 import { MODE_BITS } from '../posix/mode.ts'
 import type { LockRequest, NewNode } from '../vfs/filesystem.ts'
 import * as P from './protocol.ts'
@@ -57,14 +58,15 @@ export function attributeChanges(s: Session): { changes: AttributeChanges; handl
 
 export function lockRequest(s: Session, q: Request, wait: boolean): LockRequest {
   const args = new P.LockIn().at(s.view, ARGUMENTS)
-  const position = (value: bigint): number =>
-    value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.POSITIVE_INFINITY : Number(value)
-  const { type } = args
+  const last = BigInt(Number.MAX_SAFE_INTEGER)
+  const { type, start, end } = args
+  if (start > last) throw new FsError('EOVERFLOW')
   return {
     node: q.node,
     handle: args.handle,
     owner: args.owner,
-    range: { start: position(args.start), end: position(args.end) },
+    // No file reaches an offset that a number cannot hold: an end beyond is the end of any file.
+    range: { start: Number(start), end: end > last ? Number.POSITIVE_INFINITY : Number(end) },
     kind: type === LOCK_TYPE.unlock ? 'unlock' : type === LOCK_TYPE.exclusive ? 'exclusive' : 'shared',
     pid: args.pid,
     flock: (args.flags & P.FUSE_LK_FLOCK) !== 0,

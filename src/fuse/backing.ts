@@ -101,8 +101,15 @@ export class BackingFiles {
   }
 }
 
-/** Writes to a served file; an append goes to the end, whatever the kernel believed the end to be. */
+/**
+ * Writes to a served file; an append goes to the end, whatever the kernel believed the end to be. Fails with FsError: no
+ * space, for instance, is an answer and no defect.
+ */
 export function writeServed(fd: number, offset: number, data: Uint8Array, append: boolean): number {
-  const at = append ? fstatSync(fd).size : offset
-  return writeSync(fd, data, 0, data.length, at)
+  try {
+    const at = append ? fstatSync(fd).size : offset
+    return writeSync(fd, data, 0, data.length, at)
+  } catch (error) {
+    throw FsError.from(error)
+  }
 }

@@ -47,8 +47,11 @@ export function unsupported(name: string, errno: 'ENOSYS' | 'ENOTTY'): Operation
   })
 }
 
-/** The optional group of a file system, or the error that tells the kernel not to ask again. */
-export function group<T>(value: T | undefined, errno: 'ENOSYS' | 'EOPNOTSUPP'): T {
-  if (value === undefined) throw new FsError(errno)
+/**
+ * A group that a file system may lack. ENOSYS tells the kernel not to ask again: it then says EOPNOTSUPP to programs, or
+ * does without.
+ */
+export function optional<T>(value: T | undefined): T {
+  if (value === undefined) throw new FsError('ENOSYS')
   return value
 }

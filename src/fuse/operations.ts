@@ -1,7 +1,8 @@
 // The opcode table: for each opcode its name, how it is decoded and asked of the file system, and how the answer is
-// encoded. What a file system does not implement becomes ENOSYS or EOPNOTSUPP here and nowhere else.
+// encoded. What a file system does not implement becomes ENOSYS here and nowhere else.
 import { DecodeError } from '../codec/errors.ts'
 import { FsError } from '../posix/errors.ts'
+import { RENAME_EXCHANGE, RENAME_NOREPLACE } from '../posix/mode.ts'
 import type { AbsentEntry, Awaitable, Entry } from '../vfs/filesystem.ts'
 import {
   ARGUMENTS,
@@ -25,7 +26,7 @@ import {
   putOpenDirectory,
   release,
 } from './opening.ts'
-import { command, group, type Operation, operation, unsupported } from './operation.ts'
+import { command, type Operation, operation, optional, unsupported } from './operation.ts'
 import * as P from './protocol.ts'
 import { HEADER_BYTES } from './reply.ts'
 import type { Request } from './request.ts'
@@ -71,18 +72,22 @@ function rename(s: Session, q: Request): Awaitable<void> {
 
 function rename2(s: Session, q: Request): Awaitable<void> {
   const { newParent, flags } = new P.Rename2In().at(s.view, ARGUMENTS)
+  // The kernel lets RENAME_WHITEOUT through, too: that is for the layers of an overlay.
+  if (flags !== 0 && flags !== RENAME_NOREPLACE && flags !== RENAME_EXCHANGE) throw new FsError('EINVAL')
   const [name, newName] = twoNames(s, q, ARGUMENTS + P.Rename2In.size)
   return s.fileSystem.rename(q, { parent: q.node, name, newParent, newName, flags })
 }
 
 function batchForget(s: Session, q: Request): void {
-  const { count } = new P.BatchForgetIn().at(s.view, ARGUMENTS)
+  const { count: total } = new P.BatchForgetIn().at(s.view, ARGUMENTS)
   const one = new P.ForgetOne()
   const first = ARGUMENTS + P.BatchForgetIn.size
-  if (first + count * P.ForgetOne.size > q.end) throw new DecodeError('BATCH_FORGET with fewer nodes than announced')
-  for (let i = 0; i < count; i++) {
+  if (first + total * P.ForgetOne.size > q.end) throw new DecodeError('BATCH_FORGET with fewer nodes than announced')
+  for (let i = 0; i < total; i++) {
     one.at(s.view, first + i * P.ForgetOne.size)
-    forget(s, one.node, one.count)
+    const { node, count } = one
+    // A file system that refuses one of them is still told of the others.
+    s.giveBack(() => forget(s, node, count))
   }
 }
 
@@ -91,9 +96,14 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
   [1, entry('LOOKUP', (s, q) => s.fileSystem.lookup(q, q.node, lastName(s, q, ARGUMENTS)))],
   [
     2,
-    command('FORGET', (s, q) => forget(s, q.node, new P.ForgetIn().at(s.view, ARGUMENTS).count), {
-      silent: true,
-    }),
+    command(
+      'FORGET',
+      (s, q) => {
+        const { count } = new P.ForgetIn().at(s.view, ARGUMENTS)
+        s.giveBack(() => forget(s, q.node, count))
+      },
+      { silent: true },
+    ),
   ],
   [3, operation('GETATTR', getattr, (s, result) => s.reply.putAttributes(result))],
   [4, operation('SETATTR', setattr, (s, result) => s.reply.putAttributes(result))],
@@ -160,9 +170,7 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
   [23, operation('LISTXATTR', listXattrs, putSized)],
   [
     24,
-    command('REMOVEXATTR', (s, q) =>
-      group(s.fileSystem.xattrs, 'ENOSYS').removeXattr(q, q.node, lastName(s, q, ARGUMENTS)),
-    ),
+    command('REMOVEXATTR', (s, q) => optional(s.fileSystem.xattrs).removeXattr(q, q.node, lastName(s, q, ARGUMENTS))),
   ],
   [
     25,
@@ -198,12 +206,12 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
     31,
     operation(
       'GETLK',
-      (s, q) => group(s.fileSystem.locks, 'ENOSYS').getLock(q, lockRequest(s, q, false)),
+      (s, q) => optional(s.fileSystem.locks).getLock(q, lockRequest(s, q, false)),
       (s, lock) => s.reply.putLock(lock),
     ),
   ],
-  [32, command('SETLK', (s, q) => group(s.fileSystem.locks, 'ENOSYS').setLock(q, lockRequest(s, q, false)))],
-  [33, command('SETLKW', (s, q) => group(s.fileSystem.locks, 'ENOSYS').setLock(q, lockRequest(s, q, true)))],
+  [32, command('SETLK', (s, q) => optional(s.fileSystem.locks).setLock(q, lockRequest(s, q, false)))],
+  [33, command('SETLKW', (s, q) => optional(s.fileSystem.locks).setLock(q, lockRequest(s, q, true)))],
   [
     34,
     command('ACCESS', (s, q) => {
@@ -252,7 +260,7 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
     operation(
       'TMPFILE',
       (s, q) => {
-        if (s.fileSystem.createTemporary === undefined) throw new FsError('EOPNOTSUPP')
+        if (s.fileSystem.createTemporary === undefined) throw new FsError('ENOSYS')
         const { node, flags } = createArguments(s, q)
         return s.fileSystem.createTemporary(q, node, flags)
       },

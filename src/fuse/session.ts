@@ -204,6 +204,10 @@ export class Session {
     return 0
   }
 
+  /**
+   * INTERRUPT. The kernel queues it when it has let us read the request that it is about: that one waits now, or has been
+   * answered and is not here any more.
+   */
   interrupt(unique: number): void {
     this.#waiting.get(unique)?.interrupt()
   }

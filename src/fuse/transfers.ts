@@ -9,7 +9,7 @@ import { writeServed } from './backing.ts'
 import { DirectoryReply } from './directory.ts'
 import { MAX_TRANSFER } from './init.ts'
 import { clearSetId, forgetEntries } from './opening.ts'
-import { group } from './operation.ts'
+import { optional } from './operation.ts'
 import * as P from './protocol.ts'
 import { HEADER_BYTES } from './reply.ts'
 import type { Request } from './request.ts'
@@ -62,14 +62,14 @@ export function sendDirectory(s: Session, { reply, end }: DirectoryReply, q: Req
 
 export function fallocate(s: Session, q: Request): Awaitable<void> {
   const { handle, mode, offset, length } = new P.FallocateIn().at(s.view, ARGUMENTS)
-  return group(s.fileSystem.allocation, 'EOPNOTSUPP').allocate(q, handle, mode, offset, length)
+  return optional(s.fileSystem.allocation).allocate(q, handle, mode, offset, length)
 }
 
 export function lseek(s: Session, q: Request): Awaitable<number> {
   const { handle, offset, whence } = new P.LseekIn().at(s.view, ARGUMENTS)
   const what = whence === 3 ? 'data' : whence === 4 ? 'hole' : undefined
   if (what === undefined) throw new FsError('EINVAL')
-  return group(s.fileSystem.allocation, 'ENOSYS').seek(q, handle, offset, what)
+  return optional(s.fileSystem.allocation).seek(q, handle, offset, what)
 }
 
 export function copyFileRange(s: Session, q: Request): Awaitable<number> {
@@ -78,7 +78,7 @@ export function copyFileRange(s: Session, q: Request): Awaitable<number> {
   const to = { handle: args.handleOut, offset: args.offsetOut }
   // The kernel asks for as much as there may be; one answer moves at most 1 GiB.
   const length = Number(args.length > 0x4000_0000n ? 0x4000_0000n : args.length)
-  return group(s.fileSystem.copy, 'ENOSYS').copyRange(q, from, to, length)
+  return optional(s.fileSystem.copy).copyRange(q, from, to, length)
 }
 
 export function putCopied(s: Session, bytes: number): number {

@@ -1,11 +1,11 @@
 // Extended attributes: the kernel asks for the size first, then for as much as it has room for.
 import { DecodeError } from '../codec/errors.ts'
 import { decodeUtf8, endOfText } from '../codec/text.ts'
-import { errnoNumber } from '../posix/errors.ts'
+import { errnoNumber, FsError } from '../posix/errors.ts'
 import { chain } from '../vfs/awaitable.ts'
 import type { Awaitable } from '../vfs/filesystem.ts'
 import { ARGUMENTS, lastName } from './arguments.ts'
-import { group } from './operation.ts'
+import { optional } from './operation.ts'
 import * as P from './protocol.ts'
 import { HEADER_BYTES } from './reply.ts'
 import type { Request } from './request.ts'
@@ -36,12 +36,12 @@ export function putSized(s: Session, { room, value }: Sized): number {
 
 export function getXattr(s: Session, q: Request): Awaitable<Sized> {
   const name = lastName(s, q, ARGUMENTS + P.XattrSize.size)
-  return sized(s, () => group(s.fileSystem.xattrs, 'ENOSYS').getXattr(q, q.node, name))
+  return sized(s, () => optional(s.fileSystem.xattrs).getXattr(q, q.node, name))
 }
 
 export function listXattrs(s: Session, q: Request): Awaitable<Sized> {
   const pack = (names: readonly string[]) => Buffer.from(names.map((name) => `${name}\0`).join(''))
-  return sized(s, () => chain(group(s.fileSystem.xattrs, 'ENOSYS').listXattrs(q, q.node), pack))
+  return sized(s, () => chain(optional(s.fileSystem.xattrs).listXattrs(q, q.node), pack))
 }
 
 export function setXattr(s: Session, q: Request): Awaitable<void> {
@@ -50,6 +50,8 @@ export function setXattr(s: Session, q: Request): Awaitable<void> {
   const nul = endOfText(s.bytes, at, q.end)
   if (nul + 1 + size > q.end) throw new DecodeError('SETXATTR with less data than announced')
   const value = Uint8Array.prototype.slice.call(s.bytes, nul + 1, nul + 1 + size)
-  const how = flags === 1 ? 'create' : flags === 2 ? 'replace' : 'either'
-  return group(s.fileSystem.xattrs, 'ENOSYS').setXattr(q, q.node, decodeUtf8(s.bytes, at, nul), value, how)
+  // XATTR_CREATE and XATTR_REPLACE: to want both is to want what cannot be.
+  const how = (['either', 'create', 'replace'] as const)[flags]
+  if (how === undefined) throw new FsError('EINVAL')
+  return optional(s.fileSystem.xattrs).setXattr(q, q.node, decodeUtf8(s.bytes, at, nul), value, how)
 }

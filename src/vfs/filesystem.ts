@@ -2,7 +2,7 @@
 //
 // Methods return a value or a promise: an answer from a cache never waits for the event loop.
 // They fail with FsError and nothing else. What a file system cannot do it does not implement:
-// the optional groups below become ENOSYS or EOPNOTSUPP in one place, the FUSE session.
+// what is optional below becomes ENOSYS in one place, the FUSE session.
 import type { AttributeChanges, Attributes, FileSystemStats } from '../posix/attributes.ts'
 
 /** Names a node on this mount: assigned by the file system, 1 for the root, below 2^52, never reused with the same generation. */
@@ -251,7 +251,7 @@ export interface FileSystem {
   detach?(): Awaitable<void>
 
   lookup(context: CallContext, parent: NodeId, name: string): Awaitable<Entry | AbsentEntry>
-  /** The kernel gives back `count` lookups of `node`. */
+  /** The kernel gives back `count` lookups of `node`. There is nobody to tell of a failure: it is only logged. */
   forget(node: NodeId, count: number): void
 
   getAttributes(context: CallContext, node: NodeId, handle?: Handle): Awaitable<AttributesReply>
