@@ -36,6 +36,7 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
       process.off('exit', closeAtExit)
       initialized.reject(new Error(`the mount on ${target} ended before it began`))
       device.close()
+      session.close()
       Promise.resolve(fileSystem.detach?.()).then(() => closed.resolve(), closed.reject)
     },
   }

@@ -212,6 +212,11 @@ export class Session {
     this.#waiting.get(unique)?.interrupt()
   }
 
+  /** The mount is gone, and nobody waits any more: interrupts every call that is still in progress. */
+  close(): void {
+    for (const request of this.#waiting.values()) request.interrupt()
+  }
+
   /** Receives the next request into `bytes`. */
   useBuffer(bytes: Buffer): void {
     this.bytes = bytes

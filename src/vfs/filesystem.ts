@@ -20,7 +20,7 @@ export interface CallContext {
   readonly gid: number
   /** Thread id of the caller; 0 when the kernel itself calls. */
   readonly pid: number
-  /** Aborted when the caller is interrupted (FUSE_INTERRUPT): a waiting call then fails with EINTR. */
+  /** Aborted when the caller is interrupted (FUSE_INTERRUPT) or the mount is gone: a waiting call then fails with EINTR. */
   readonly signal: AbortSignal
 }
 
@@ -204,8 +204,8 @@ export interface KernelCache {
    * covered from its first byte to its last, or to the end of the file, nothing is kept unless it was there already. A
    * file that ends before `offset + bytes.length` grows in the kernel's eyes; none shrinks. Not for nodes that are open
    * with `backing` or `directIo`, whose reads do not look there, nor for what the kernel may have written itself and keeps
-   * (`writebackCache`): that would be lost. `bytes` may not change before it resolves. Waits for reads in progress of these pages.
-   * False: the kernel does not know the node, or this driver cannot.
+   * (`writebackCache`): that would be lost. `bytes` may not change before it resolves. Waits for reads of these pages that
+   * are in progress. False: the kernel does not know the node, or this driver cannot.
    */
   store(node: NodeId, offset: number, bytes: Uint8Array): Promise<boolean>
   /** All names at once, without waiting; false where the kernel cannot (before protocol 7.44). */

@@ -130,6 +130,23 @@ describe('INTERRUPT', () => {
   })
 })
 
+it('the end of the mount interrupts what still waits', async () => {
+  let interrupted = 0
+  const kernel = initialized({
+    statfs: ({ signal }) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          interrupted++
+          reject(new FsError('EINTR'))
+        })
+      }),
+  })
+  for (let calls = 0; calls < 3; calls++) kernel.send(17, 1)
+  kernel.session.close()
+  await new Promise(setImmediate)
+  expect([interrupted, kernel.session.waiting]).toEqual([3, 0])
+})
+
 describe('arguments that no file system should see', () => {
   it('RENAME2: NOREPLACE or EXCHANGE, nothing else and not both', () => {
     const flags: number[] = []
