@@ -46,7 +46,7 @@ export function create(parts: Parts, parent: number, name: string, options: NewN
   const linkChange = isDirectory(mode) ? 1 : 0
   let touched: Attributes
   try {
-    metadata.run(INSERT_INODE, insertParameters(inode))
+    metadata.run(INSERT_INODE, insertParameters(inode), inode)
     metadata.run(INSERT_ENTRY, [parent, cookie, name, inode.ino, direntType(mode)])
     touched = inodes.touchDirectory(directory, timeNow(parts), linkChange)
     metadata.commit()
@@ -88,7 +88,7 @@ export function link(parts: Parts, ino: number, newParent: number, newName: stri
   if (inode.unnamed) {
     inodes.refresh(inode)
     changed = { ...inode.attributes, nlink: 1, ctime: now }
-    metadata.run(INSERT_INODE, insertParameters(inode, changed))
+    metadata.run(INSERT_INODE, insertParameters(inode, changed), inode)
     for (const [name, value] of inode.unnamed.xattrs) metadata.run(SET_XATTR, [ino, name, value])
   } else {
     changed = inodes.touchLinks(inode, now, { change: 1, parent: inode.parent })

@@ -10,6 +10,10 @@ export interface Entry {
   readonly cookie: number
 }
 
+interface Row extends Entry {
+  readonly name: string
+}
+
 export interface ListedEntry {
   readonly name: string
   readonly ino: number
@@ -23,19 +27,23 @@ export interface ListedEntry {
 const PAGE = 128
 
 export class Entries {
+  readonly #metadata: Metadata
   readonly #hash: NameHash
   readonly #seed: number
   readonly #find
   readonly #group
   readonly #page
   readonly #any
+  /** Where the last name that was not found would be: whoever did not find it often makes it next. */
+  #missed = { directory: 0, first: 0, version: 0 }
 
   constructor(metadata: Metadata, hash: NameHash, seed: number) {
+    this.#metadata = metadata
     this.#hash = hash
     this.#seed = seed
     const among = 'FROM dirent WHERE parent = ? AND cookie >= ? AND cookie < ?'
-    this.#find = metadata.query<Entry>(`SELECT ino, cookie ${among} AND name = ?`)
-    this.#group = metadata.query<{ cookie: number; name: string }>(`SELECT cookie, name ${among}`)
+    this.#find = metadata.query<Row>(`SELECT ino, cookie, name ${among}`)
+    this.#group = metadata.query<Row>(`SELECT ino, cookie, name ${among}`)
     this.#page = metadata.query<ListedEntry>(
       `SELECT name, ino, type, cookie FROM dirent WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ${PAGE}`,
     )
@@ -44,14 +52,29 @@ export class Entries {
 
   find(directory: number, name: string): Entry | undefined {
     const first = this.#hash(name, this.#seed)
-    return this.#find.get(directory, first, first + SLOTS, name)
+    const pending = this.#metadata.pending.entries(directory, first)
+    for (const entry of pending) if (entry.live && entry.name === name) return entry
+    let row = this.#find.get(directory, first, first + SLOTS)
+    if (row === undefined) {
+      this.#missed = { directory, first, version: this.#metadata.entriesVersion }
+      return undefined
+    }
+    if (row.name !== name) row = this.#group.all(directory, first, first + SLOTS).find((other) => other.name === name)
+    if (row === undefined) return undefined
+    const { cookie } = row
+    return pending.some((entry) => entry.cookie === cookie) ? undefined : row
   }
 
   /** The cookie for a new entry. Throws EEXIST if there is one of this name. */
   slot(directory: number, name: string): number {
     const first = this.#hash(name, this.#seed)
-    const group = this.#group.all(directory, first, first + SLOTS)
-    if (group.length === 0) return first
+    const pending = this.#metadata.pending.entries(directory, first)
+    const stored = this.#isMissed(directory, first) ? [] : this.#group.all(directory, first, first + SLOTS)
+    if (stored.length === 0 && pending.length === 0) return first
+    const group = [
+      ...stored.filter(({ cookie }) => !pending.some((entry) => entry.cookie === cookie)),
+      ...pending.filter(({ live }) => live),
+    ]
     if (group.some((entry) => entry.name === name)) throw new FsError('EEXIST')
     const cookie = freeSlot(
       first,
@@ -61,7 +84,15 @@ export class Entries {
     return cookie
   }
 
+  /** Whether the database was asked for this hash last, and had nothing. */
+  #isMissed(directory: number, first: number): boolean {
+    const missed = this.#missed
+    return missed.directory === directory && missed.first === first && missed.version === this.#metadata.entriesVersion
+  }
+
   isEmpty(directory: number): boolean {
+    if (this.#metadata.pending.hasEntry(directory)) return false
+    this.#metadata.settleEntries(directory)
     return this.#any.get(directory) === undefined
   }
 
@@ -75,6 +106,7 @@ export class Entries {
     if (after < DOT_DOT_COOKIE) yield { name: '..', ino: directory.parent, type, cookie: DOT_DOT_COOKIE }
     let cookie = Math.max(after, DOT_DOT_COOKIE)
     for (;;) {
+      this.#metadata.settleEntries(directory.ino)
       const page = this.#page.all(directory.ino, cookie)
       yield* page
       const last = page.at(-1)

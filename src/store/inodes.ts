@@ -7,11 +7,11 @@ import { FsError } from '../posix/errors.ts'
 import { isDirectory, isRegular } from '../posix/mode.ts'
 import type { ContentFiles } from './content-files.ts'
 import { type Disk, STAT } from './disk.ts'
-import { type Inode, type InodeRow, inodeFromRow, updateParameters } from './inode.ts'
+import { type Inode, type InodeRow, inodeFromRow } from './inode.ts'
 import { InodeCache } from './inode-cache.ts'
 import type { Metadata } from './metadata.ts'
 import type { Notices } from './notices.ts'
-import { DELETE_INODE, DELETE_XATTRS, SET_META, TOUCH_DIRECTORY, UPDATE_INODE, UPDATE_LINKS } from './schema.ts'
+import { DELETE_INODE, DELETE_XATTRS, SET_META, TOUCH_DIRECTORY, UPDATE_LINKS } from './schema.ts'
 import type { Usage } from './usage.ts'
 
 /** Numbers below this one may have been given to inodes; kept in the database, which is told of a range at a time. */
@@ -71,7 +71,7 @@ export class Inodes {
 
   /** The parent of a directory. Loads nothing into memory: a deep tree would push out what an operation works on. */
   parentOf(ino: number): number {
-    const parent = this.#cache.get(ino)?.parent ?? this.#selectParent.get(ino)
+    const parent = (this.#cache.get(ino) ?? this.#pending(ino))?.parent ?? this.#selectParent.get(ino)
     if (parent === undefined) throw new FsError('ESTALE')
     return parent
   }
@@ -144,7 +144,7 @@ export class Inodes {
   save(inode: Inode): void {
     if (!inode.unsaved) return
     if (inode.unnamed === undefined) {
-      this.#options.metadata.note(UPDATE_INODE, updateParameters(inode, inode.attributes, inode))
+      this.#options.metadata.note(inode)
     }
     inode.unsaved = false
   }
@@ -153,7 +153,7 @@ export class Inodes {
   touchDirectory(directory: Inode, now: Timespec, linkChange: number): Attributes {
     const nlink = directory.attributes.nlink + linkChange
     const parameters = [nlink, now.sec, now.nsec, now.sec, now.nsec, directory.change + 1, directory.ino]
-    this.#options.metadata.run(TOUCH_DIRECTORY, parameters)
+    this.#options.metadata.run(TOUCH_DIRECTORY, parameters, directory)
     return { ...directory.attributes, nlink, mtime: now, ctime: now }
   }
 
@@ -161,7 +161,7 @@ export class Inodes {
   touchLinks(inode: Inode, now: Timespec, links: { readonly change: number; readonly parent: number }): Attributes {
     const nlink = inode.attributes.nlink + links.change
     const parameters = [nlink, links.parent, now.sec, now.nsec, inode.change + 1, inode.ino]
-    this.#options.metadata.run(UPDATE_LINKS, parameters)
+    this.#options.metadata.run(UPDATE_LINKS, parameters, inode)
     return { ...inode.attributes, nlink, ctime: now }
   }
 
@@ -223,8 +223,20 @@ export class Inodes {
     this.#cache.clear()
   }
 
+  /** An inode that left the cache before its row was written. Throws ESTALE if it is deleted. */
+  #pending(ino: number): Inode | undefined {
+    const pending = this.#options.metadata.pending.inode(ino)
+    if (pending && !pending.inode) throw new FsError('ESTALE')
+    return pending?.inode
+  }
+
   #load(ino: number): Inode {
     if (this.#closed) throw new FsError('EIO', 'the volume is closed')
+    const pending = this.#pending(ino)
+    if (pending) {
+      this.#cache.add(pending)
+      return pending
+    }
     const row = this.#select.get(ino)
     if (!row) throw new FsError('ESTALE')
     const inode = inodeFromRow(row)

@@ -1,13 +1,14 @@
 // The volume's database: SQLite, with the journal in front of it.
 //
-// Every operation runs its statements inside one long transaction (a batch) and ends with `commit`, which writes them
-// to the journal. The batch itself is committed to SQLite after many operations, or a second. So
+// Every operation names the statements that it consists of and ends with `commit`, which writes them to the journal.
+// The rows that they change gather in memory (pending-rows.ts); SQLite gets them in one transaction (a batch) after many
+// operations, or a second. A few statements that are rare it gets at once, inside the same transaction. So
 //
 //   state of the volume = what SQLite has committed + the journal's records after `meta.sequence`
 //
 // holds at every moment, because `meta.sequence` is part of each batch. The crash windows, one by one:
-// - Before the journal record is whole: SQLite rolls the batch back, the reader ignores the torn record; the operation
-//   never happened, and its caller was never told otherwise.
+// - Before the journal record is whole: the reader ignores the torn record; the operation never happened, and its
+//   caller was never told otherwise.
 // - After the record, before the batch is committed: the records after `meta.sequence` are executed again.
 // - While the batch is committed: SQLite makes that atomic, and with it the sequence from which to replay.
 // - Between the commit and the removal of old segments: their records are at or below `meta.sequence`, hence skipped.
@@ -23,8 +24,10 @@ import SqliteDatabase from 'better-sqlite3'
 import { FsError } from '../posix/errors.ts'
 import type { Clock } from './clock.ts'
 import { type Disk, STAT } from './disk.ts'
+import type { Inode } from './inode.ts'
 import { Journal, type JournalRecord, type Parameter } from './journal.ts'
-import { FORMAT, SCHEMA, SET_META, STATEMENTS } from './schema.ts'
+import { PendingRows, type RowWriter, type Subject } from './pending-rows.ts'
+import { DELETE_ENTRY, DELETE_INODE, FORMAT, PUT_ENTRY, PUT_INODE, SCHEMA, SET_META, STATEMENTS } from './schema.ts'
 
 export interface MetadataLimits {
   /** Operations in one batch. */
@@ -65,8 +68,15 @@ export class Metadata {
   /** Descriptors of our own to sync with. Closing one of the database file gives up SQLite's lock on it. */
   readonly #databaseFd: number
   readonly #logFd: number
-  /** The operation under way. */
+  /** Grows when the database is told of entries, or brought back: what was learnt from it before may be wrong. */
+  entriesVersion = 0
+  /** Rows that the journal has and the database has not: whoever asks the database looks here first. */
+  readonly pending = new PendingRows()
+  readonly #writer: RowWriter
+  /** The operation under way: its record, what its statements are about, and whether the database was told of some. */
   #record: JournalRecord = [0]
+  #subjects: Subject[] = []
+  #executed = false
   /** The last operation done, and the last one that SQLite has committed. */
   #sequence: number
   #committed: number
@@ -88,6 +98,7 @@ export class Metadata {
     this.#database = database
     this.#journal = journal
     this.#statements = STATEMENTS.map((sql) => database.prepare(sql))
+    this.#writer = rowWriter(database)
     this.#sequence = this.#committed = Number(this.meta(SEQUENCE) ?? 0)
     this.#recover()
     this.#databaseFd = this.#disk.open(path, constants.O_RDONLY)
@@ -131,9 +142,19 @@ export class Metadata {
     if (!this.#journal.hasRoom()) throw new FsError('ENOSPC')
   }
 
-  /** Runs a statement of schema.ts as part of the current operation. If it fails, the whole operation is undone. */
-  run(statement: number, parameters: readonly Parameter[]): void {
+  /**
+   * Adds a statement of schema.ts to the current operation. Queries see what it changes when the operation is over.
+   * `subject`: the inode that it changes, or the entry's name where the parameters lack it.
+   */
+  run(statement: number, parameters: readonly Parameter[], subject?: Subject): void {
     if (this.#failure) throw this.#failure
+    if (!PendingRows.gathers(statement)) this.#execute(statement, parameters)
+    this.#record.push(statement, parameters)
+    this.#subjects.push(subject)
+  }
+
+  #execute(statement: number, parameters: readonly Parameter[]): void {
+    this.#executed = true
     try {
       if (!this.#inBatch) this.#begin()
       this.#statement(statement).run(parameters)
@@ -141,21 +162,20 @@ export class Metadata {
       this.#undo()
       throw errorOf(error)
     }
-    this.#record.push(statement, parameters)
   }
 
-  /**
-   * Runs a statement between operations that is worth nothing to the journal: a crash, or an operation that has to be
-   * undone, may take it back.
-   */
-  note(statement: number, parameters: readonly Parameter[]): void {
-    this.run(statement, parameters)
-    this.#record = [0]
-    this.#cancelFlush ??= this.#clock.after(this.#limits.batchMs, () => this.flush())
+  /** The row of an inode is out of date in a way that is worth nothing to the journal: a crash may take it back. */
+  note(inode: Inode): void {
+    if (this.#failure) throw this.#failure
+    this.pending.putInode(inode, true)
+    this.#flushLater()
   }
 
   /** Ends the current operation: when this returns, it survives the death of the process. If it throws, it is undone. */
   commit(): void {
+    // Before the operation, not after it: its inodes are as it leaves them only when it has returned.
+    const full = this.#sequence - this.#committed >= this.#limits.batchOperations
+    if (full && !this.#executed && !this.#commitsHeld && !this.#commitFailed) this.flush()
     const record = this.#record
     record[0] = this.#sequence + 1
     try {
@@ -164,11 +184,30 @@ export class Metadata {
       this.#undo()
       throw errorOf(error)
     }
-    this.#record = [0]
     this.#sequence++
-    const full = this.#sequence - this.#committed >= this.#limits.batchOperations
-    if (full && !this.#commitsHeld && !this.#commitFailed) this.flush()
-    else this.#cancelFlush ??= this.#clock.after(this.#limits.batchMs, () => this.flush())
+    for (let at = 1; at < record.length; at += 2) {
+      this.pending.take(record[at] as number, record[at + 1] as readonly Parameter[], this.#subjects[(at - 1) >> 1])
+    }
+    this.#endOperation()
+    this.#flushLater()
+  }
+
+  #endOperation(): void {
+    this.#record = [0]
+    this.#subjects = []
+    this.#executed = false
+  }
+
+  #flushLater(): void {
+    this.#cancelFlush ??= this.#clock.after(this.#limits.batchMs, () => this.flush())
+  }
+
+  /** Tells the database the pending entries of a directory, for a query that looks at all of them. */
+  settleEntries(directory: number): void {
+    if (!this.pending.hasEntries(directory)) return
+    if (!this.#inBatch) this.#begin()
+    this.entriesVersion++
+    this.pending.writeEntries(directory, this.#writer)
   }
 
   /** Resolves when every operation that has returned survives loss of power. */
@@ -183,7 +222,7 @@ export class Metadata {
   flush(): void {
     this.#cancelFlush?.()
     this.#cancelFlush = undefined
-    if (!this.#inBatch || this.#commitsHeld || this.#failure) return
+    if ((!this.#inBatch && this.pending.empty) || this.#commitsHeld || this.#failure) return
     try {
       this.#commitBatch()
       this.#commitFailed = false
@@ -192,8 +231,8 @@ export class Metadata {
       this.#onBackgroundError(
         new Error('the database cannot commit; the journal keeps what was done', { cause: error }),
       )
-      this.#undo()
-      this.#cancelFlush ??= this.#clock.after(this.#limits.batchMs, () => this.flush())
+      this.#outsideBatch(() => {})
+      this.#flushLater()
       return
     }
     const logBytes = this.#logBytes()
@@ -215,7 +254,7 @@ export class Metadata {
     await this.#retiring
     this.#cancelFlush?.()
     try {
-      if (!this.#failure && !this.#inBatch) {
+      if (!this.#failure && !this.#inBatch && this.pending.empty) {
         // Nobody waits any more: SQLite may sync by itself.
         this.#database.pragma('synchronous = FULL')
         this.#checkpoint('TRUNCATE')
@@ -243,15 +282,21 @@ export class Metadata {
   }
 
   #commitBatch(): void {
+    if (!this.#inBatch) this.#begin()
+    this.entriesVersion++
+    this.pending.write(this.#writer)
     this.#statement(SET_META).run([SEQUENCE, this.#sequence])
     this.#database.exec('COMMIT')
+    this.pending.clear()
     this.#inBatch = false
     this.#committed = this.#sequence
   }
 
-  /** Brings the database back to the last operation that was done. */
+  /** Forgets the current operation: brings the database back to the last one that was done. */
   #undo(): void {
-    this.#record = [0]
+    const executed = this.#executed
+    this.#endOperation()
+    if (!executed) return
     try {
       this.#outsideBatch(() => {})
     } catch (error) {
@@ -261,9 +306,14 @@ export class Metadata {
 
   /** Runs a step of SQLite that cannot be part of a transaction: leaves the batch, and makes it again from the journal. */
   #outsideBatch(step: () => void): void {
+    const inBatch = this.#inBatch || this.#database.inTransaction
     if (this.#database.inTransaction) this.#database.exec('ROLLBACK')
     this.#inBatch = false
     step()
+    if (!inBatch) return
+    // The journal has all that is pending, too.
+    this.entriesVersion++
+    this.pending.clear()
     this.#replay()
   }
 
@@ -351,6 +401,19 @@ export class Metadata {
 
   #report(error: unknown): void {
     this.#onBackgroundError(error instanceof Error ? error : new Error(String(error)))
+  }
+}
+
+function rowWriter(database: SqliteDatabase.Database): RowWriter {
+  const putInode = database.prepare(PUT_INODE)
+  const deleteInode = database.prepare(STATEMENTS[DELETE_INODE] as string)
+  const putEntry = database.prepare(PUT_ENTRY)
+  const deleteEntry = database.prepare(STATEMENTS[DELETE_ENTRY] as string)
+  return {
+    putInode: (parameters) => void putInode.run(parameters),
+    deleteInode: (ino) => void deleteInode.run(ino),
+    putEntry: (parent, { cookie, name, ino, type }) => void putEntry.run(parent, cookie, name, ino, type),
+    deleteEntry: (parent, cookie) => void deleteEntry.run(parent, cookie),
   }
 }
 

@@ -115,7 +115,7 @@ function movePlace(
   const cookie = to.replaced ? to.replaced.entry.cookie : entries.slot(newDirectory.ino, to.name)
 
   metadata.run(DELETE_ENTRY, [directory.ino, from.entry.cookie])
-  if (to.replaced) metadata.run(UPDATE_ENTRY, [inode.ino, type, newDirectory.ino, cookie])
+  if (to.replaced) metadata.run(UPDATE_ENTRY, [inode.ino, type, newDirectory.ino, cookie], to.name)
   else metadata.run(INSERT_ENTRY, [newDirectory.ino, cookie, to.name, inode.ino, type])
   const moved = moveInode(parts, inode, newDirectory, now)
   const removed = replaced && inodes.unlink(replaced, now)
@@ -144,7 +144,8 @@ function exchangePlaces(parts: Parts, one: Place, other: Place, now: Timespec): 
     [one, other.inode],
     [other, one.inode],
   ] as const) {
-    metadata.run(UPDATE_ENTRY, [inode.ino, direntType(inode.attributes.mode), place.directory.ino, place.entry.cookie])
+    const type = direntType(inode.attributes.mode)
+    metadata.run(UPDATE_ENTRY, [inode.ino, type, place.directory.ino, place.entry.cookie], place.name)
   }
   const movedOne = moveInode(parts, one.inode, other.directory, now)
   const movedOther = moveInode(parts, other.inode, one.directory, now)

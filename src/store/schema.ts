@@ -68,18 +68,25 @@ export const SET_XATTR = 9
 export const DELETE_XATTR = 10
 export const DELETE_XATTRS = 11
 
+const INODE_ROW = `INTO inode (ino, generation, mode, uid, gid, nlink, rdev, size, blocks, atime_s, atime_ns, mtime_s,
+  mtime_ns, ctime_s, ctime_ns, btime_s, btime_ns, parent, change, data_version, xattrs, content, target)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const ENTRY_ROW = 'INTO dirent (parent, cookie, name, ino, type) VALUES (?, ?, ?, ?, ?)'
+
+/** Not in the journal: rows as they are by now, whether they are there already or not. Parameters as of INSERT_…. */
+export const PUT_INODE = `REPLACE ${INODE_ROW}`
+export const PUT_ENTRY = `REPLACE ${ENTRY_ROW}`
+
 export const STATEMENTS: readonly string[] = [
   'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
-  `INSERT INTO inode (ino, generation, mode, uid, gid, nlink, rdev, size, blocks, atime_s, atime_ns, mtime_s, mtime_ns,
-     ctime_s, ctime_ns, btime_s, btime_ns, parent, change, data_version, xattrs, content, target)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  `INSERT ${INODE_ROW}`,
   'DELETE FROM inode WHERE ino = ?',
   `UPDATE inode SET mode = ?, uid = ?, gid = ?, nlink = ?, size = ?, blocks = ?, atime_s = ?, atime_ns = ?,
      mtime_s = ?, mtime_ns = ?, ctime_s = ?, ctime_ns = ?, change = ?, data_version = ?, xattrs = ?, content = ?
      WHERE ino = ?`,
   'UPDATE inode SET nlink = ?, mtime_s = ?, mtime_ns = ?, ctime_s = ?, ctime_ns = ?, change = ? WHERE ino = ?',
   'UPDATE inode SET nlink = ?, parent = ?, ctime_s = ?, ctime_ns = ?, change = ? WHERE ino = ?',
-  'INSERT INTO dirent (parent, cookie, name, ino, type) VALUES (?, ?, ?, ?, ?)',
+  `INSERT ${ENTRY_ROW}`,
   'DELETE FROM dirent WHERE parent = ? AND cookie = ?',
   'UPDATE dirent SET ino = ?, type = ? WHERE parent = ? AND cookie = ?',
   'INSERT INTO xattr (ino, name, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',

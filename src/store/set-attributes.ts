@@ -145,7 +145,7 @@ function store(
   // What only the content file had to be told, it tells again after a crash, and `fsync` makes durable with it.
   const inContent = contentChanged && !access
   if (!inode.unnamed && !inContent) {
-    metadata.run(UPDATE_INODE, updateParameters(inode, attributes, counters))
+    metadata.run(UPDATE_INODE, updateParameters(inode, attributes, counters), inode)
     metadata.commit()
   }
   inode.attributes = inContent ? { ...attributes, ctime: inode.attributes.ctime } : attributes

@@ -433,8 +433,9 @@ function format(metadata: Metadata, now: Timespec): void {
   metadata.run(SET_META, [ID, randomBytes(16).toString('hex')])
   metadata.run(SET_META, [NAME_SEED, randomInt(2 ** 31)])
   metadata.run(SET_META, [INODE_LIMIT, ROOT_INODE + 1])
-  metadata.run(INSERT_INODE, insertParameters(root))
+  metadata.run(INSERT_INODE, insertParameters(root), root)
   metadata.commit()
+  metadata.flush()
 }
 
 function readUsage(metadata: Metadata): Usage {

@@ -104,7 +104,7 @@ function changed(parts: Parts, inode: Inode, count: number): void {
   const attributes = { ...inode.attributes, ctime: timeNow(parts) }
   const counters = { change: inode.change + 1, dataVersion: inode.dataVersion, xattrs: inode.xattrs + count }
   if (!inode.unnamed) {
-    metadata.run(UPDATE_INODE, updateParameters(inode, attributes, counters))
+    metadata.run(UPDATE_INODE, updateParameters(inode, attributes, counters), inode)
     metadata.commit()
   }
   inode.attributes = attributes

@@ -4,7 +4,7 @@ import SqliteDatabase from 'better-sqlite3'
 import { afterEach, describe, expect, it } from 'vitest'
 import { hostDisk } from '../../../src/store/disk.ts'
 import { DatabaseBusy, METADATA_LIMITS, Metadata, type MetadataOptions } from '../../../src/store/metadata.ts'
-import { DELETE_ENTRY, INSERT_ENTRY, SET_META } from '../../../src/store/schema.ts'
+import { DELETE_ENTRY, INSERT_ENTRY, SET_META, SET_XATTR } from '../../../src/store/schema.ts'
 import { codeOf, diskWith, fail, ManualClock, scratch } from './volume-fixture.ts'
 
 const open = new Set<Metadata>()
@@ -32,8 +32,10 @@ const add = (metadata: Metadata, cookie: number): void => {
   metadata.commit()
 }
 
-const cookies = (metadata: Metadata): number[] =>
-  metadata.query<number>('SELECT cookie FROM dirent ORDER BY cookie').pluck().all()
+const cookies = (metadata: Metadata): number[] => {
+  metadata.settleEntries(1)
+  return metadata.query<number>('SELECT cookie FROM dirent ORDER BY cookie').pluck().all()
+}
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n + 1)
 
@@ -44,9 +46,14 @@ describe('metadata', () => {
     for (const cookie of upTo(5)) add(metadata, cookie)
     metadata.flush()
     for (const cookie of [6, 7]) add(metadata, cookie)
+    metadata.run(SET_META, ['kept', 1])
+    metadata.commit()
+    metadata.run(SET_META, ['undone', 1])
     metadata.run(DELETE_ENTRY, [1, 1])
-    expect(codeOf(() => metadata.run(INSERT_ENTRY, [1, 7, 'again', 7, 8]))).toBe('EIO')
+    expect(codeOf(() => metadata.run(SET_XATTR, [1, 'without a value', null]))).toBe('EIO')
     expect(cookies(metadata)).toEqual(upTo(7))
+    expect(metadata.meta('kept')).toBe(1)
+    expect(metadata.meta('undone')).toBeUndefined()
     add(metadata, 8)
     await metadata.close()
     expect(cookies(await openMetadata(directory))).toEqual(upTo(8))
@@ -69,6 +76,8 @@ describe('metadata', () => {
     clock.advance(METADATA_LIMITS.batchMs)
     expect(committed()).toBe(1)
     for (const cookie of [2, 3, 4]) add(metadata, cookie)
+    expect(committed()).toBe(1)
+    add(metadata, 5)
     expect(committed()).toBe(4)
   })
 
