@@ -4,6 +4,9 @@
 // without asking (passthrough). It stays open for a while after its last close, so that the next open costs nothing.
 // When it is closed for good, the store makes sure that nobody can still write it (a mapping outlives its descriptor),
 // and only then trusts what it knows in memory.
+//
+// Making and removing a file is most of what creation and deletion cost. So the content files of deleted inodes are
+// emptied and kept, open, for inodes to come: a content file has a number of its own, and an inode names it.
 import { constants } from 'node:fs'
 import type { Disk } from './disk.ts'
 import { GroupedCall } from './grouped-call.ts'
@@ -12,6 +15,9 @@ import type { Inode } from './inode.ts'
 /** Inode numbers that share a directory in a row: files made together are synced and removed together. */
 const RUN = 256
 const DIRECTORIES = 256
+/** Emptied files that are kept for new inodes, and the largest that is emptied rather than removed, in bytes. */
+const SPARE_LIMIT = 2048
+const SPARE_BYTES = 1 << 20
 /** Files looked at in one go to find one to close. */
 const HAND_STEPS = 32
 
@@ -29,6 +35,8 @@ export interface ContentFile {
   recent: boolean
   /** The inode was open for writing, and a mapping of that open may still write it. */
   wasWritable: boolean
+  /** Size and times may differ from those last read: the inode is open, or was since then. */
+  touched: boolean
 }
 
 export interface ContentFilesOptions {
@@ -56,6 +64,9 @@ export class ContentFiles {
   /** The files that are open here, by inode number, and how many of them nobody uses. */
   readonly #files = new Map<number, ContentFile>()
   #idle = 0
+  /** Descriptors of the content of deleted inodes that is to be emptied, and of emptied content, by content number. */
+  readonly #retired = new Map<number, number>()
+  readonly #spare = new Map<number, number>()
   /** Goes round the files to find one to close: one that was used since it last came by is left alone once more. */
   #hand = this.#files.values()
 
@@ -63,7 +74,7 @@ export class ContentFiles {
     this.#options = options
     this.#disk = options.disk
     this.#directories = Array.from({ length: DIRECTORIES }, (_, index) => {
-      const path = `${options.directory}/${index.toString(16).padStart(2, '0')}`
+      const path = `${options.directory}/${directoryName(index)}`
       return { path, unsynced: false, sync: new GroupedCall(() => this.#syncPath(path, false)) }
     })
   }
@@ -74,8 +85,14 @@ export class ContentFiles {
     await this.#syncPath(this.#options.directory, false)
   }
 
-  /** Makes the content file of a new inode. It is open, and used by nobody yet. */
+  /** Finds or makes the empty content file of a new inode. It is open, and used by nobody yet. */
   create(inode: Inode): ContentFile {
+    for (const [content, fd] of this.#spare) {
+      this.#spare.delete(content)
+      this.#disk.utimens(fd, 0, UTIME_NOW, 0, UTIME_NOW)
+      inode.content = content
+      return this.#add(inode, fd, false)
+    }
     const directory = this.#directoryOf(inode.content)
     const path = `${directory.path}/${inode.content}`
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
@@ -89,7 +106,7 @@ export class ContentFiles {
       fd = this.#open(path, flags)
     }
     directory.unsynced = true
-    return this.#add(inode, fd)
+    return this.#add(inode, fd, false)
   }
 
   /** The content file of an inode, opened if it is not open. */
@@ -107,12 +124,13 @@ export class ContentFiles {
       this.#directoryOf(inode.content).unsynced = true
       this.#options.onBackgroundError(new Error(`the content of inode ${inode.ino} was missing; it is empty now`))
     }
-    return this.#add(inode, fd)
+    return this.#add(inode, fd, true)
   }
 
   retain(file: ContentFile, writable: boolean): void {
     if (file.opens++ === 0) this.#idle--
     file.recent = true
+    file.touched = true
     if (writable) {
       file.writableOpens++
       file.wasWritable = true
@@ -149,23 +167,35 @@ export class ContentFiles {
     return file.appendFd
   }
 
-  /** Closes the content file of an inode that is deleted, and that nobody uses. */
-  close(inode: Inode): void {
+  /** The content of an inode that is deleted, and that nobody uses, is nobody's. `remove` it when that is durable. */
+  retire(inode: Inode): void {
     const { file } = inode
-    if (!file) return
+    const kept = this.#retired.size + this.#spare.size
+    if (!file || kept >= SPARE_LIMIT || inode.attributes.size > SPARE_BYTES) this.#close(inode)
+    else this.#retired.set(inode.content, this.#detach(inode, file))
+  }
+
+  #close(inode: Inode): void {
+    const { file } = inode
+    if (file) this.#disk.close(this.#detach(inode, file))
+  }
+
+  /** The descriptor is the caller's now. */
+  #detach(inode: Inode, file: ContentFile): number {
     this.#files.delete(inode.ino)
     if (file.opens === 0) this.#idle--
     inode.file = undefined
-    this.#disk.close(file.fd)
     if (file.appendFd >= 0) this.#disk.close(file.appendFd)
+    const { fd } = file
     // Its number may be another file's soon.
     file.fd = -1
     file.appendFd = -1
+    return fd
   }
 
   /** Undoes `create`. */
   abandon(inode: Inode): void {
-    this.close(inode)
+    this.#close(inode)
     try {
       this.#disk.unlink(this.#path(inode.content))
     } catch (error) {
@@ -174,8 +204,36 @@ export class ContentFiles {
     }
   }
 
-  /** Removes a content file for good. */
+  /** The content of a deleted inode goes: its file is emptied and kept, or removed. */
   remove(content: number): void {
+    const fd = this.#retired.get(content)
+    if (fd === undefined) {
+      this.#unlink(content)
+      return
+    }
+    this.#retired.delete(content)
+    try {
+      this.#disk.truncate(fd, 0)
+      this.#spare.set(content, fd)
+    } catch {
+      this.#disk.close(fd)
+      this.#unlink(content)
+    }
+  }
+
+  /** Removes the files that are kept for new inodes. */
+  removeSpare(): void {
+    // Left over where a removal failed: they are collected when the volume is opened next.
+    for (const fd of this.#retired.values()) this.#disk.close(fd)
+    this.#retired.clear()
+    for (const [content, fd] of this.#spare) {
+      this.#spare.delete(content)
+      this.#disk.close(fd)
+      this.#unlink(content)
+    }
+  }
+
+  #unlink(content: number): void {
     try {
       this.#disk.unlink(this.#path(content))
     } catch (error) {
@@ -238,13 +296,13 @@ export class ContentFiles {
   }
 
   #directoryOf(content: number): ContentDirectory {
-    const directory = this.#directories[Math.floor(content / RUN) % DIRECTORIES]
+    const directory = this.#directories[directoryOf(content)]
     if (!directory) throw new Error(`not a content number: ${content}`)
     return directory
   }
 
   #path(content: number): string {
-    return `${this.#directoryOf(content).path}/${content}`
+    return `${this.#options.directory}/${contentPath(content)}`
   }
 
   #open(path: string, flags: number): number {
@@ -257,7 +315,7 @@ export class ContentFiles {
     }
   }
 
-  #add(inode: Inode, fd: number): ContentFile {
+  #add(inode: Inode, fd: number, touched: boolean): ContentFile {
     const file: ContentFile = {
       inode,
       fd,
@@ -266,6 +324,7 @@ export class ContentFiles {
       writableOpens: 0,
       recent: true,
       wasWritable: false,
+      touched,
     }
     // Room first: the new file must not be the one that goes.
     this.#idle++
@@ -287,7 +346,7 @@ export class ContentFiles {
 
   #closeSaved({ inode }: ContentFile): void {
     this.#options.beforeClose(inode)
-    this.close(inode)
+    this.#close(inode)
   }
 
   async #syncPath(path: string, dataOnly: boolean): Promise<void> {
@@ -299,6 +358,15 @@ export class ContentFiles {
     }
   }
 }
+
+const directoryOf = (content: number): number => Math.floor(content / RUN) % DIRECTORIES
+const directoryName = (index: number): string => index.toString(16).padStart(2, '0')
+
+/** Where a content file lies below the directory of them all. */
+export const contentPath = (content: number): string => `${directoryName(directoryOf(content))}/${content}`
+
+/** futimens(2): the current time, in the place of nanoseconds. */
+const UTIME_NOW = 0x3fffffff
 
 const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code

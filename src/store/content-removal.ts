@@ -3,12 +3,19 @@
 // The host may make the removal of a content file durable long before the journal's record of the deletion: after loss
 // of power a file that was once fsynced would be there without its content, and `write new; rename over old` would
 // have lost both. So content goes only after the journal has been synced past the deletion.
-import { setImmediate } from 'node:timers/promises'
+//
+// Small files go a few at a time while nothing else is going on: whoever deletes a tree and makes another does not wait
+// for the old one to be taken apart. That has limits: in time, and in what the deleted files hold.
 import type { Clock } from './clock.ts'
 
 export interface ContentRemovalOptions {
   readonly clock: Clock
+  /** How long content stays at least, in milliseconds: many deletions share one sync. */
   readonly delayMs: number
+  /** How long removal may be put off while the volume is busy, in milliseconds. */
+  readonly patienceMs: number
+  /** Counts operations: as long as it grows, the volume is busy. */
+  readonly operations: () => number
   /** Resolves when all operations so far are durable. */
   readonly sync: () => Promise<void>
   /** Removes at once, which takes the host as long as the file is large. */
@@ -20,13 +27,23 @@ export interface ContentRemovalOptions {
 
 /** Handing a file over to another thread costs more than removing a small one: up to this size it is not done. */
 const SMALL_BYTES = 8 << 20
-/** Small files removed in one go; then requests have their turn. */
-const SLICE = 16
+/** Small files removed in one go, and the time between two goes, in milliseconds. */
+const SLICE = 128
+const TICK_MS = 20
+/** How many bytes removal may be put off for. */
+const PATIENCE_BYTES = 64 << 20
 
 export class ContentRemoval {
   readonly #options: ContentRemovalOptions
+  /** Waiting for the journal. */
   #small: number[] = []
   #large: number[] = []
+  #bytes = 0
+  /** Small files whose deletion is durable. */
+  #ready: number[] = []
+  #readyBytes = 0
+  #operations = 0
+  #putOffMs = 0
   #cancelTimer: (() => void) | undefined
   #running: Promise<void> = Promise.resolve()
   /** Some content could not be removed. It is collected when the volume is opened as after a crash. */
@@ -38,36 +55,72 @@ export class ContentRemoval {
 
   /** `bytes`: its size. */
   add(content: number, bytes: number): void {
-    const { clock, delayMs } = this.#options
     ;(bytes <= SMALL_BYTES ? this.#small : this.#large).push(content)
-    this.#cancelTimer ??= clock.after(delayMs, () => void this.drain())
+    this.#bytes += bytes
+    this.#later(this.#options.delayMs)
   }
 
   /** Removes everything that waits. Never rejects. */
   drain(): Promise<void> {
-    this.#cancelTimer?.()
-    this.#cancelTimer = undefined
-    this.#running = this.#running.then(() => this.#removeWaiting())
+    return this.#run(async () => {
+      await this.#makeReady()
+      this.#removeSmall(this.#ready.length)
+    })
+  }
+
+  #later(ms: number): void {
+    this.#cancelTimer ??= this.#options.clock.after(ms, () => {
+      this.#cancelTimer = undefined
+      void this.#run(() => this.#tick())
+    })
+  }
+
+  #run(step: () => Promise<void>): Promise<void> {
+    this.#running = this.#running.then(step).catch((cause) => {
+      this.failed = true
+      this.#options.onBackgroundError(new Error('the content of deleted files stays', { cause }))
+    })
     return this.#running
   }
 
-  async #removeWaiting(): Promise<void> {
-    const { sync, remove, removeLater, onBackgroundError } = this.#options
+  async #tick(): Promise<void> {
+    await this.#makeReady()
+    if (this.#mayRemove()) this.#removeSmall(Math.max(SLICE, this.#ready.length >> 6))
+    if (this.#ready.length > 0) this.#later(TICK_MS)
+  }
+
+  /** Waits for the journal; then removes what is large, and has the rest ready. */
+  async #makeReady(): Promise<void> {
     const small = this.#small
     const large = this.#large
+    const bytes = this.#bytes
     if (small.length + large.length === 0) return
     this.#small = []
     this.#large = []
-    try {
-      await sync()
-      for (let at = 0; at < small.length; at += SLICE) {
-        for (const content of small.slice(at, at + SLICE)) remove(content)
-        await setImmediate()
-      }
-      for (const content of large) await removeLater(content)
-    } catch (error) {
-      this.failed = true
-      onBackgroundError(new Error('the content of deleted files stays', { cause: error }))
+    this.#bytes = 0
+    await this.#options.sync()
+    for (const content of large) await this.#options.removeLater(content)
+    this.#ready = this.#ready.length === 0 ? small : this.#ready.concat(small)
+    this.#readyBytes += bytes
+  }
+
+  /** Whether nothing happened since the last tick, or enough was put off. */
+  #mayRemove(): boolean {
+    const operations = this.#options.operations()
+    const busy = operations !== this.#operations
+    this.#operations = operations
+    if (!busy) this.#putOffMs = 0
+    else if (this.#putOffMs < this.#options.patienceMs && this.#readyBytes < PATIENCE_BYTES) {
+      this.#putOffMs += TICK_MS
+      return false
     }
+    return true
+  }
+
+  #removeSmall(count: number): void {
+    for (const content of this.#ready.splice(0, count)) this.#options.remove(content)
+    if (this.#ready.length > 0) return
+    this.#readyBytes = 0
+    this.#putOffMs = 0
   }
 }

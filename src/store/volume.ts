@@ -16,7 +16,7 @@ import { type Credentials, MAY_EXEC } from '../posix/credentials.ts'
 import { FsError } from '../posix/errors.ts'
 import { isRegular, NAME_MAX, S_IFDIR, S_IFMT, S_IFREG } from '../posix/mode.ts'
 import { type Clock, hostClock } from './clock.ts'
-import { ContentFiles } from './content-files.ts'
+import { ContentFiles, contentPath } from './content-files.ts'
 import { ContentRemoval } from './content-removal.ts'
 import * as contents from './contents.ts'
 import { create, createTemporary, link, type NewNodeOptions } from './create.ts'
@@ -53,15 +53,17 @@ export interface VolumeLimits extends MetadataLimits {
   readonly cachedInodes: number
   /** Content files kept open while nobody uses them. */
   readonly idleDescriptors: number
-  /** How long the content of a deleted file stays, in milliseconds. */
+  /** How long the content of a deleted file stays at least, and how much longer while the volume is busy, in ms. */
   readonly removalDelayMs: number
+  readonly removalPatienceMs: number
 }
 
 export const VOLUME_LIMITS: VolumeLimits = {
   ...METADATA_LIMITS,
   cachedInodes: 100_000,
   idleDescriptors: 8192,
-  removalDelayMs: 1000,
+  removalDelayMs: 250,
+  removalPatienceMs: 5000,
 }
 
 export const ROOT_INODE = 1
@@ -129,6 +131,8 @@ export class Volume {
       const removal = new ContentRemoval({
         clock,
         delayMs: limits.removalDelayMs,
+        patienceMs: limits.removalPatienceMs,
+        operations: () => metadata.sequence,
         sync: () => metadata.sync(),
         remove: (content) => files.remove(content),
         removeLater: (content) => files.removeLater(content),
@@ -151,8 +155,8 @@ export class Volume {
         discardContent: (content, bytes) => removal.add(content, bytes),
       })
       if (metadata.meta(CLEAN) !== 1) {
-        const isKnown = metadata.query<number>('SELECT 1 FROM inode WHERE ino = ?').pluck()
-        files.collect((content) => isKnown.get(content) !== undefined)
+        const known = new Set(metadata.query<number>('SELECT content FROM inode').pluck().iterate())
+        files.collect((content) => known.has(content))
       }
       setMeta(metadata, CLEAN, 0)
       await metadata.sync()
@@ -181,6 +185,7 @@ export class Volume {
     inodes.close()
     await this.#removal.drain()
     try {
+      files.removeSpare()
       setMeta(metadata, CLEAN, this.#removal.failed ? 0 : 1)
     } finally {
       fs.rmSync(`${this.#directory}/${OWNER}`, { force: true })
@@ -204,6 +209,11 @@ export class Volume {
     return this.#parts.inodes.attributes(ino)
   }
 
+  /** Type and permission bits alone: of a regular file, too, they are known without asking its content. */
+  modeOf(ino: number): number {
+    return this.#parts.inodes.get(ino).attributes.mode
+  }
+
   /** Together with its number this names an inode for ever: no other ever has both. */
   generation(ino: number): number {
     return this.#parts.inodes.get(ino).generation
@@ -214,6 +224,12 @@ export class Volume {
     const inode = this.#parts.inodes.get(ino)
     this.#parts.inodes.refresh(inode)
     return { change: inode.change, dataVersion: inode.dataVersion }
+  }
+
+  /** Where the content of a regular file lies, below the volume's directory; undefined for other inodes. */
+  contentPath(ino: number): string | undefined {
+    const { attributes, content } = this.#parts.inodes.get(ino)
+    return isRegular(attributes.mode) ? `${CONTENT}/${contentPath(content)}` : undefined
   }
 
   setAttributes(ino: number, changes: AttributeChanges, who: Credentials, options?: SetAttributesOptions): Attributes {

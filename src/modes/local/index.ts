@@ -31,11 +31,13 @@ class LocalConnection implements Connection {
   /** What `info FILE` and `user.proteus.*` tell. */
   #facts(node: number): Record<string, string> {
     const { change, dataVersion } = this.#volume.changeOf(node)
+    const content = this.#volume.contentPath(node)
     return {
       inode: String(node),
       generation: String(this.#volume.generation(node)),
       change: String(change),
       data_version: String(dataVersion),
+      ...(content === undefined ? {} : { content }),
       locks: JSON.stringify(
         this.#locks.table.locksOf(node).map(({ owner, ...lock }) => ({ ...lock, owner: String(owner) })),
       ),

@@ -1,6 +1,8 @@
 import fs from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFIFO, S_IFLNK } from '../../../src/posix/mode.ts'
+import type { Volume } from '../../../src/store/volume.ts'
 import {
   alice,
   as,
@@ -12,6 +14,7 @@ import {
   fail,
   file,
   folder,
+  ManualClock,
   names,
   openVolume,
   put,
@@ -20,6 +23,79 @@ import {
 } from './volume-fixture.ts'
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
+
+const pathOf = (volume: Volume, directory: string, ino: number) => join(directory, volume.contentPath(ino) ?? '')
+
+describe('content files of deleted files', () => {
+  it('are emptied, and used again by new files', async () => {
+    const directory = scratch()
+    const clock = new ManualClock()
+    const volume = await openVolume(directory, { clock })
+    const old = file(volume, 1, 'old')
+    put(volume, old, 'secret')
+    const path = pathOf(volume, directory, old)
+    volume.unlink(1, 'old', root)
+    const early = file(volume, 1, 'early')
+    expect(pathOf(volume, directory, early)).not.toBe(path)
+    await volume.sync()
+    expect(fs.statSync(path).size).toBe(0)
+    const young = file(volume, 1, 'young')
+    expect(pathOf(volume, directory, young)).toBe(path)
+    expect(young).not.toBe(old)
+    expect(contentOf(volume, young)).toBe('')
+    expect(volume.attributes(young)).toMatchObject({ size: 0, blocks: 0 })
+    put(volume, young, 'new')
+    expect(codeOf(() => volume.attributes(old))).toBe('ESTALE')
+    await volume.close()
+    const again = await openVolume(directory, { clock })
+    expect(contentOf(again, again.lookup(1, 'young', root) ?? 0)).toBe('new')
+    await checkVolume(again, directory)
+  })
+
+  it('stay while somebody uses them, and are removed when they are large or the volume is closed', async () => {
+    const directory = scratch()
+    const volume = await openVolume(directory)
+    const [held, large, small] = ['held', 'large', 'small'].map((name) => file(volume, 1, name)) as [
+      number,
+      number,
+      number,
+    ]
+    const paths = [held, large, small].map((ino) => pathOf(volume, directory, ino))
+    const content = volume.openContent(held, O_RDWR, root)
+    volume.setAttributes(large, { size: 2 << 20 }, root)
+    for (const name of ['held', 'large', 'small']) volume.unlink(1, name, root)
+    await volume.sync()
+    expect(paths.map((path) => fs.existsSync(path))).toEqual([true, false, true])
+    expect(volume.write(content, Buffer.from('mine'), 0)).toBe(4)
+    const next = file(volume, 1, 'next')
+    expect(pathOf(volume, directory, next)).toBe(paths[2])
+    expect(volume.read(content, new Uint8Array(9), 0)).toBe(4)
+    volume.closeContent(content)
+    volume.unlink(1, 'next', root)
+    await volume.close()
+    expect(paths.map((path) => fs.existsSync(path))).toEqual([false, false, false])
+  })
+
+  it('that a crash left are collected, whatever number they have', async () => {
+    const directory = scratch()
+    const volume = await openVolume(directory)
+    const old = file(volume, 1, 'old')
+    volume.unlink(1, 'old', root)
+    await volume.sync()
+    const young = file(volume, 1, 'young')
+    put(volume, young, 'kept')
+    const gone = file(volume, 1, 'gone')
+    const left = pathOf(volume, directory, gone)
+    volume.unlink(1, 'gone', root)
+    const copy = scratch()
+    fs.cpSync(directory, copy, { recursive: true })
+    const again = await openVolume(copy)
+    expect(again.contentPath(young)).toMatch(new RegExp(`/${old}$`))
+    expect(contentOf(again, young)).toBe('kept')
+    expect(fs.existsSync(left.replace(directory, copy))).toBe(false)
+    await checkVolume(again, copy)
+  })
+})
 
 describe('contents', () => {
   it('are read and written at offsets, and appended to', async () => {

@@ -97,7 +97,13 @@ describe('after kill -9', () => {
         watch('after sync')
       },
     })
-    const limits = { batchOperations: 4, segmentBytes: 1500, logBytes: 60_000, removalDelayMs: 10 }
+    const limits = {
+      batchOperations: 4,
+      segmentBytes: 1500,
+      logBytes: 60_000,
+      removalDelayMs: 10,
+      removalPatienceMs: 0,
+    }
     const volume = await openVolume(directory, { clock, disk, limits })
     const operations = new Operations(from)
     const states = [operations.model.tree()]
@@ -158,6 +164,7 @@ describe('after loss of power', () => {
         segmentBytes: 3000,
         logBytes: 50_000,
         removalDelayMs: 30,
+        removalPatienceMs: 0,
         idleDescriptors: 4,
       }
       const volume = await openVolume(directory, { clock, disk: power.disk, limits })

@@ -165,8 +165,13 @@ export async function checkVolume(volume: Volume, directory: string): Promise<vo
   expect(volume.used).toEqual({ inodes: links.size + 1, bytes })
   const regular = [...links.keys()].filter((ino) => isRegular(volume.attributes(ino).mode))
   await volume.sync()
+  const used = new Set(regular.map((ino) => join(directory, volume.contentPath(ino) ?? '')))
+  expect(used.size).toBe(regular.length)
   const found = fs
     .readdirSync(join(directory, 'content'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-  expect(new Set(found.map((entry) => Number(entry.name)))).toEqual(new Set(regular))
+    .map((entry) => join(entry.parentPath, entry.name))
+  expect(found).toEqual(expect.arrayContaining([...used]))
+  // What is left of deleted files waits, empty, for new ones.
+  for (const path of found) if (!used.has(path)) expect(fs.statSync(path).size).toBe(0)
 }
