@@ -2,6 +2,8 @@
 // costs far more than a few idle turns of the loop: a FUSE mount or a server that is asked again within that moment
 // answers at once. It serves mounts and sockets alike, and an idle process still sleeps.
 
+import { availableParallelism } from 'node:os'
+
 /** What the policy sees after a sample of activities. */
 export interface Sample {
   readonly activities: number
@@ -42,10 +44,13 @@ export class KeepAwake {
   #activities = 0
   #preemptions = 0
 
-  /** `windowUs`: how long to stay awake after the last activity, in microseconds; 0 never spins. */
-  constructor(windowUs: number) {
-    this.#windowMs = windowUs / 1000
-    if (windowUs > 0) this.#preemptions = process.resourceUsage().involuntaryContextSwitches
+  /**
+   * `windowUs`: how long to stay awake after the last activity, in microseconds; 0 never spins, nor does a process that
+   * may run on one CPU only: who asks it could not run meanwhile.
+   */
+  constructor(windowUs: number, parallelism = availableParallelism()) {
+    this.#windowMs = parallelism > 1 ? windowUs / 1000 : 0
+    if (this.#windowMs > 0) this.#preemptions = process.resourceUsage().involuntaryContextSwitches
   }
 
   /** Something happened: more may follow soon. */

@@ -41,6 +41,25 @@ export interface Attributes {
   readonly btime: Timespec
 }
 
+/** `attributes` with some of them changed. Made in one place, they are all of one shape, and cheaper than by spreading. */
+export function withChanges(attributes: Attributes, to: Partial<Attributes>): Attributes {
+  return {
+    ino: to.ino ?? attributes.ino,
+    mode: to.mode ?? attributes.mode,
+    nlink: to.nlink ?? attributes.nlink,
+    uid: to.uid ?? attributes.uid,
+    gid: to.gid ?? attributes.gid,
+    rdev: to.rdev ?? attributes.rdev,
+    size: to.size ?? attributes.size,
+    blocks: to.blocks ?? attributes.blocks,
+    blockSize: to.blockSize ?? attributes.blockSize,
+    atime: to.atime ?? attributes.atime,
+    mtime: to.mtime ?? attributes.mtime,
+    ctime: to.ctime ?? attributes.ctime,
+    btime: to.btime ?? attributes.btime,
+  }
+}
+
 /** What chmod, chown, truncate and utimensat change; absent fields stay. */
 export interface AttributeChanges {
   /** Permission bits (07777); the type cannot change. */

@@ -1,5 +1,5 @@
 // Making inodes and names: create, mkdir, mknod, symlink, O_TMPFILE, link.
-import type { Attributes } from '../posix/attributes.ts'
+import { type Attributes, withChanges } from '../posix/attributes.ts'
 import { type Credentials, MAY_EXEC, MAY_WRITE } from '../posix/credentials.ts'
 import { FsError } from '../posix/errors.ts'
 import {
@@ -68,7 +68,7 @@ export function createTemporary(parts: Parts, parent: number, mode: number, who:
   requireLive(directory)
   requireAccess(directory, who, MAY_WRITE | MAY_EXEC)
   const inode = makeInode(parts, directory, { mode: S_IFREG | (mode & ~S_IFMT) }, who)
-  inode.attributes = { ...inode.attributes, nlink: 0 }
+  inode.attributes = withChanges(inode.attributes, { nlink: 0 })
   inode.unnamed = { xattrs: new Map(), linkable: true }
   parts.inodes.add(inode)
   return inode.ino
@@ -87,7 +87,7 @@ export function link(parts: Parts, ino: number, newParent: number, newName: stri
   let changed: Attributes
   if (inode.unnamed) {
     inodes.refresh(inode)
-    changed = { ...inode.attributes, nlink: 1, ctime: now }
+    changed = withChanges(inode.attributes, { nlink: 1, ctime: now })
     metadata.run(INSERT_INODE, insertParameters(inode, changed), inode)
     for (const [name, value] of inode.unnamed.xattrs) metadata.run(SET_XATTR, [ino, name, value])
   } else {
@@ -140,7 +140,7 @@ function makeInode(parts: Parts, directory: Inode, options: NewNodeOptions, who:
     parts.inodes.adoptContent(inode)
     // One moment for all times, by the clock that the content's times come from.
     const { mtime } = inode.attributes
-    inode.attributes = { ...inode.attributes, atime: mtime, ctime: mtime, btime: mtime }
+    inode.attributes = withChanges(inode.attributes, { atime: mtime, ctime: mtime, btime: mtime })
   }
   return inode
 }

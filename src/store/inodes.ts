@@ -1,8 +1,7 @@
 // The inodes of a volume: found by number, kept in memory while they are used, in step with their content files, and
 // deleted when neither a name nor a user is left.
 import { randomInt } from 'node:crypto'
-import type { Attributes, Timespec } from '../posix/attributes.ts'
-import { compareTimespec } from '../posix/attributes.ts'
+import { type Attributes, compareTimespec, type Timespec, withChanges } from '../posix/attributes.ts'
 import { FsError } from '../posix/errors.ts'
 import { isDirectory, isRegular } from '../posix/mode.ts'
 import type { ContentFiles } from './content-files.ts'
@@ -99,16 +98,18 @@ export class Inodes {
     this.#options.usage.inodes++
   }
 
-  /** Asks the content file, if it is open, for size and times, and counts a change if they are not as they were. */
+  /** Asks the content file, if somebody may have used it, for size and times, and counts a change if they are not as they were. */
   refresh(inode: Inode): void {
     const { file } = inode
-    if (!file) return
+    if (!file?.touched) return
+    // Asked before the file is: what is written in between is seen the next time.
+    file.touched = file.opens > 0 || this.#options.files.mayBeWritten(inode)
     const stat = this.#stat
     this.#options.disk.stat(file.fd, stat)
     const a = inode.attributes
     const written = inode.written || a.size !== stat[STAT.size] || !isTime(a.mtime, stat, STAT.mtimeSec)
     if (!written && isTime(a.atime, stat, STAT.atimeSec) && a.blocks === stat[STAT.blocks]) return
-    this.adoptContent(inode)
+    this.#adopt(inode)
     if (written) {
       inode.written = false
       inode.unsaved = true
@@ -119,22 +120,25 @@ export class Inodes {
 
   /** Takes size and times from the open content file without calling that a change. */
   adoptContent(inode: Inode): void {
-    const { file } = inode
-    if (!file) return
+    if (!inode.file) return
+    this.#options.disk.stat(inode.file.fd, this.#stat)
+    this.#adopt(inode)
+  }
+
+  /** Takes over what was just asked. */
+  #adopt(inode: Inode): void {
     const stat = this.#stat
-    this.#options.disk.stat(file.fd, stat)
     const a = inode.attributes
     const size = stat[STAT.size] ?? 0
     const ctime = timeFrom(stat, STAT.ctimeSec)
     this.#options.usage.bytes += size - a.size
-    inode.attributes = {
-      ...a,
+    inode.attributes = withChanges(a, {
       size,
       blocks: stat[STAT.blocks] ?? 0,
       atime: isTime(a.atime, stat, STAT.atimeSec) ? a.atime : timeFrom(stat, STAT.atimeSec),
       mtime: timeFrom(stat, STAT.mtimeSec),
       ctime: compareTimespec(ctime, a.ctime) > 0 ? ctime : a.ctime,
-    }
+    })
   }
 
   /**
@@ -154,7 +158,7 @@ export class Inodes {
     const nlink = directory.attributes.nlink + linkChange
     const parameters = [nlink, now.sec, now.nsec, now.sec, now.nsec, directory.change + 1, directory.ino]
     this.#options.metadata.run(TOUCH_DIRECTORY, parameters, directory)
-    return { ...directory.attributes, nlink, mtime: now, ctime: now }
+    return withChanges(directory.attributes, { nlink, mtime: now, ctime: now })
   }
 
   /** Part of an operation: an inode that keeps a name gets or loses one. Returns its attributes, as above. */
@@ -162,7 +166,7 @@ export class Inodes {
     const nlink = inode.attributes.nlink + links.change
     const parameters = [nlink, links.parent, now.sec, now.nsec, inode.change + 1, inode.ino]
     this.#options.metadata.run(UPDATE_LINKS, parameters, inode)
-    return { ...inode.attributes, nlink, ctime: now }
+    return withChanges(inode.attributes, { nlink, ctime: now })
   }
 
   /**
@@ -175,7 +179,7 @@ export class Inodes {
     const { metadata } = this.#options
     metadata.run(DELETE_INODE, [inode.ino])
     if (inode.xattrs > 0) metadata.run(DELETE_XATTRS, [inode.ino])
-    return { ...inode.attributes, nlink: 0, ctime: now }
+    return withChanges(inode.attributes, { nlink: 0, ctime: now })
   }
 
   /** `xattrs`: those it had, if it has no name any more. */
@@ -213,7 +217,7 @@ export class Inodes {
     usage.inodes--
     if (!isRegular(inode.attributes.mode)) return
     usage.bytes -= inode.attributes.size
-    files.close(inode)
+    files.retire(inode)
     discardContent(inode.content, inode.attributes.size)
   }
 

@@ -128,6 +128,11 @@ export class Metadata {
     }
   }
 
+  /** Number of the last operation done. */
+  get sequence(): number {
+    return this.#sequence
+  }
+
   /** Prepares a query. Statements that change the volume are in schema.ts instead. */
   query<Row>(sql: string): SqliteDatabase.Statement<Parameter[], Row> {
     return this.#database.prepare<Parameter[], Row>(sql)

@@ -24,8 +24,8 @@ export type Subject = Inode | string | undefined
 interface PendingInode {
   /** Written as it is when its time has come; undefined: deleted. */
   inode: Inode | undefined
-  /** The database has a row of it. */
-  readonly stored: boolean
+  /** The database has a row of it, or (of a directory) entries in it. */
+  stored: boolean
 }
 
 export interface PendingEntry extends Entry {
@@ -137,6 +137,11 @@ export class PendingRows {
     return this.#inodes.get(ino)
   }
 
+  /** Whether the database knows nothing of a directory yet: all its entries are here. */
+  isNewDirectory(ino: number): boolean {
+    return this.#inodes.get(ino)?.stored === false
+  }
+
   /** The entries of a hash whose rows are out of date. `first`: the first of its cookies. */
   entries(parent: number, first: number): readonly PendingEntry[] {
     return this.#directories.get(parent)?.get(first) ?? NONE
@@ -154,6 +159,8 @@ export class PendingRows {
 
   /** Writes the entries of one directory, which are then no longer pending. */
   writeEntries(parent: number, writer: RowWriter): void {
+    const directory = this.#inodes.get(parent)
+    if (directory) directory.stored = true
     for (const group of this.#directories.get(parent)?.values() ?? []) {
       for (const entry of group) {
         if (entry.live) writer.putEntry(parent, entry)

@@ -1,5 +1,11 @@
 // chmod, chown, truncate and utimensat: who may change what, and what else changes with it.
-import { type AttributeChanges, type Attributes, compareTimespec, type Timespec } from '../posix/attributes.ts'
+import {
+  type AttributeChanges,
+  type Attributes,
+  compareTimespec,
+  type Timespec,
+  withChanges,
+} from '../posix/attributes.ts'
 import { type Credentials, inGroup, isSuperuser, MAY_WRITE, mayAccess, ownsNode } from '../posix/credentials.ts'
 import { FsError } from '../posix/errors.ts'
 import { isDirectory, isRegular, S_ISGID } from '../posix/mode.ts'
@@ -46,12 +52,10 @@ export function setAttributes(
   const now = timeNow(parts)
   const times = isRegular(mode) ? undefined : nodeTimes(inode, changes, now)
   const contentChanged = !times && changeContent(parts, inode, changes)
-  return store(
-    parts,
-    inode,
-    { ...inode.attributes, mode, uid, gid, ...times, ctime: later(now, inode) },
-    { contentChanged, dataChanged: changes.size !== undefined },
-  )
+  return store(parts, inode, withChanges(inode.attributes, { mode, uid, gid, ...times, ctime: later(now, inode) }), {
+    contentChanged,
+    dataChanged: changes.size !== undefined,
+  })
 }
 
 /** Takes away what makes a program privileged, because somebody else wrote it. */
@@ -60,12 +64,10 @@ export function killPrivileges(parts: Parts, ino: number): void {
   const mode = withoutPrivileges(inode.attributes.mode)
   if (mode === inode.attributes.mode) return
   parts.inodes.refresh(inode)
-  store(
-    parts,
-    inode,
-    { ...inode.attributes, mode, ctime: later(timeNow(parts), inode) },
-    { contentChanged: false, dataChanged: false },
-  )
+  store(parts, inode, withChanges(inode.attributes, { mode, ctime: later(timeNow(parts), inode) }), {
+    contentChanged: false,
+    dataChanged: false,
+  })
 }
 
 function requireAllowed(
@@ -148,7 +150,7 @@ function store(
     metadata.run(UPDATE_INODE, updateParameters(inode, attributes, counters), inode)
     metadata.commit()
   }
-  inode.attributes = inContent ? { ...attributes, ctime: inode.attributes.ctime } : attributes
+  inode.attributes = inContent ? withChanges(attributes, { ctime: inode.attributes.ctime }) : attributes
   inode.change = counters.change
   inode.dataVersion = counters.dataVersion
   inode.unsaved = inContent

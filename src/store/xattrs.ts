@@ -1,5 +1,6 @@
 // Extended attributes, with the limits and errors of xattr(7).
 import type SqliteDatabase from 'better-sqlite3'
+import { withChanges } from '../posix/attributes.ts'
 import { type Credentials, isSuperuser, MAY_READ, MAY_WRITE, ownsNode } from '../posix/credentials.ts'
 import { FsError } from '../posix/errors.ts'
 import { isDirectory, isRegular, S_ISVTX } from '../posix/mode.ts'
@@ -101,7 +102,7 @@ function find(parts: Parts, inode: Inode, name: string): Uint8Array | undefined 
 /** The rest of an operation that changed an attribute. */
 function changed(parts: Parts, inode: Inode, count: number): void {
   const { metadata, notices } = parts
-  const attributes = { ...inode.attributes, ctime: timeNow(parts) }
+  const attributes = withChanges(inode.attributes, { ctime: timeNow(parts) })
   const counters = { change: inode.change + 1, dataVersion: inode.dataVersion, xattrs: inode.xattrs + count }
   if (!inode.unnamed) {
     metadata.run(UPDATE_INODE, updateParameters(inode, attributes, counters), inode)

@@ -233,7 +233,7 @@ export class LocalFileSystem implements FileSystem {
   /** Writes that must be seen here go through here: those that count against a quota or may not keep set-id bits. */
   #passesThrough(ino: number, flags: number): boolean {
     if (!opensForWrite(flags)) return true
-    return this.#volume.allowsPassthrough && (this.#volume.attributes(ino).mode & (S_ISUID | S_ISGID)) === 0
+    return this.#volume.allowsPassthrough && (this.#volume.modeOf(ino) & (S_ISUID | S_ISGID)) === 0
   }
 
   read(_context: CallContext, handle: Handle, offset: number, length: number): ReadResult {
