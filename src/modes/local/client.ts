@@ -26,6 +26,7 @@ import type {
   ReadResult,
   Renaming,
 } from '../../vfs/filesystem.ts'
+import { NodeTable } from '../../vfs/node-table.ts'
 import { KernelPromises } from './kernel-promises.ts'
 import { Listing } from './listing.ts'
 import type { LocalLocks } from './locks.ts'
@@ -55,8 +56,8 @@ export class LocalFileSystem implements FileSystem {
   #nextHandle = 1
   readonly #files = new Map<Handle, OpenFile>()
   readonly #directories = new Map<Handle, Listing>()
-  /** How often the kernel has looked up each node and not yet forgotten it. */
-  readonly #lookups = new Map<NodeId, number>()
+  /** What the kernel knows; the volume keeps each of these inodes. */
+  readonly #nodes = new NodeTable()
 
   /** `siblings`: the attached mounts of the volume in this process; each enters and leaves it by itself. */
   constructor(volume: Volume, locks: LocalLocks, siblings: Set<LocalFileSystem>) {
@@ -96,13 +97,13 @@ export class LocalFileSystem implements FileSystem {
     if (change.kind === 'name') {
       promises.breakNames(change.parent)
       const { parent, name, node } = change
-      const gone = this.#lookups.has(node) && this.#volume.lookup(parent, name, ROOT_CREDENTIALS) !== node
+      const gone = this.#nodes.has(node) && this.#volume.lookup(parent, name, ROOT_CREDENTIALS) !== node
       if (gone) promises.dropName(parent, name)
       return
     }
     promises.breakAttributes(change.ino)
     // Who may change a node the kernel decides by the owner that it last heard of, without asking; a path walk asks.
-    if (change.access && this.#lookups.has(change.ino)) promises.breakAllNames()
+    if (change.access && this.#nodes.has(change.ino)) promises.breakAllNames()
   }
 
   attach(kernel: KernelCache): void {
@@ -118,8 +119,7 @@ export class LocalFileSystem implements FileSystem {
     this.#files.clear()
     for (const { node } of this.#directories.values()) this.#volume.drop(node, 1)
     this.#directories.clear()
-    for (const [node, count] of this.#lookups) this.#volume.drop(node, count)
-    this.#lookups.clear()
+    for (const node of this.#nodes.clear()) this.#volume.drop(node, 1)
   }
 
   lookup(context: CallContext, parent: NodeId, name: string): Entry | AbsentEntry {
@@ -129,10 +129,9 @@ export class LocalFileSystem implements FileSystem {
   }
 
   forget(node: NodeId, count: number): void {
-    const left = (this.#lookups.get(node) ?? 0) - count
-    if (left > 0) this.#lookups.set(node, left)
-    else if (this.#lookups.delete(node)) this.#promises?.forget(node)
-    this.#volume.drop(node, count)
+    if (!this.#nodes.forget(node, count)) return
+    this.#promises?.forget(node)
+    this.#volume.drop(node, 1)
   }
 
   getAttributes(_context: CallContext, node: NodeId): AttributesReply {
@@ -200,7 +199,7 @@ export class LocalFileSystem implements FileSystem {
   /** For `.proteus/status`. */
   status(): { openFiles: number; openDirectories: number; nodesKnownToKernel: number } {
     const { size: openFiles } = this.#files
-    return { openFiles, openDirectories: this.#directories.size, nodesKnownToKernel: this.#lookups.size }
+    return { openFiles, openDirectories: this.#directories.size, nodesKnownToKernel: this.#nodes.size }
   }
 
   create(context: CallContext, node: NewNode, flags: number): { entry: Entry; opened: Opened } {
@@ -312,9 +311,9 @@ export class LocalFileSystem implements FileSystem {
 
   #entry(ino: number, nameTtlMs: number): Entry {
     const { attributes, attributesTtlMs } = this.#attributes(ino)
-    this.#volume.hold(ino, 1)
-    this.#lookups.set(ino, (this.#lookups.get(ino) ?? 0) + 1)
-    return { node: ino, generation: this.#volume.generation(ino), attributes, nameTtlMs, attributesTtlMs }
+    const generation = this.#volume.generation(ino)
+    if (this.#nodes.lookedUp(ino, generation)) this.#volume.hold(ino, 1)
+    return { node: ino, generation, attributes, nameTtlMs, attributesTtlMs }
   }
 
   #attributes(ino: number): AttributesReply {
