@@ -213,7 +213,8 @@ export class ContentFiles {
     }
     this.#retired.delete(content)
     try {
-      this.#disk.truncate(fd, 0)
+      // Not by `fd`, which stays open: ext4 flushes a file that was emptied at the next close, and that should be now.
+      this.#disk.close(this.#disk.open(this.#path(content), constants.O_WRONLY | constants.O_TRUNC))
       this.#spare.set(content, fd)
     } catch {
       this.#disk.close(fd)
