@@ -28,7 +28,7 @@ export interface ContentRemovalOptions {
 /** Handing a file over to another thread costs more than removing a small one: up to this size it is not done. */
 const SMALL_BYTES = 8 << 20
 /** Small files removed in one go, and the time between two goes, in milliseconds. */
-const SLICE = 128
+const SLICE = 256
 const TICK_MS = 20
 /** How many bytes removal may be put off for. */
 const PATIENCE_BYTES = 64 << 20

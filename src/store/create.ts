@@ -150,6 +150,6 @@ function checkTarget(target = ''): string {
   if (target.includes('\0')) throw new FsError('EINVAL')
   const bytes = Buffer.from(target)
   if (bytes.length > SYMLINK_MAX) throw new FsError('ENAMETOOLONG')
-  if (bytes.toString() !== target) throw new FsError('EILSEQ', 'a lone surrogate in a target')
+  if (!target.isWellFormed()) throw new FsError('EILSEQ', 'a lone surrogate in a target')
   return target
 }

@@ -120,7 +120,7 @@ type Space = 'user' | 'trusted' | 'security'
 function spaceOf(name: string): Space {
   if (name === '' || Buffer.byteLength(name) > XATTR_NAME_MAX) throw new FsError('ERANGE')
   if (name.includes('\0')) throw new FsError('EINVAL')
-  if (Buffer.from(name).toString() !== name) throw new FsError('EILSEQ')
+  if (!name.isWellFormed()) throw new FsError('EILSEQ')
   for (const space of ['user', 'trusted', 'security'] as const) {
     if (!name.startsWith(`${space}.`)) continue
     if (name.length === space.length + 1) throw new FsError('EINVAL')
