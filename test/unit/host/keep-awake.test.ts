@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest'
-import { SpinPolicy } from '../../../src/host/keep-awake.ts'
+import { describe, expect, it, vi } from 'vitest'
+import { KeepAwake, SpinPolicy } from '../../../src/host/keep-awake.ts'
 
 /** Activities until the policy asks for a decision. */
 function untilDecision(policy: SpinPolicy): number {
@@ -29,5 +29,20 @@ describe('when to spin', () => {
     expect(policy.spinning).toBe(true)
     policy.decide({ activities: untilDecision(policy), preemptions: 0 })
     expect(policy.spinning).toBe(true)
+  })
+})
+
+describe('a process', () => {
+  it('spins after activity, unless it may run on one CPU only or is told not to', () => {
+    const turns = vi.spyOn(globalThis, 'setImmediate')
+    try {
+      new KeepAwake(200, 1).touch()
+      new KeepAwake(0, 2).touch()
+      expect(turns).not.toHaveBeenCalled()
+      new KeepAwake(200, 2).touch()
+      expect(turns).toHaveBeenCalledOnce()
+    } finally {
+      turns.mockRestore()
+    }
   })
 })
