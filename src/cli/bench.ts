@@ -11,7 +11,7 @@ export function define(command: Command): void {
     .argument('[args...]', 'passed on; `proteus bench -- --help` shows them')
     .allowUnknownOption()
     .passThroughOptions()
-    .addHelpText('after', examples('proteus bench', 'proteus bench -- --help'))
+    .addHelpText('after', examples('proteus bench', 'proteus bench --quick --json', 'proteus bench -- --help'))
     .action(bench)
 }
 

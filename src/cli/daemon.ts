@@ -4,8 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { type MountedFileSystem, mount } from '../fuse/mount.ts'
 import { withControlDirectory } from '../vfs/control.ts'
-import { describeError, errorCode } from './exit.ts'
+import { CliError, describeError, errorCode } from './exit.ts'
 import { loadMode } from './modes.ts'
+import { describeMountFailure } from './support/mount-failure.ts'
 import { usersOf } from './support/processes.ts'
 import type { ParentMessage, ServingMessage, ServingSpec } from './support/serving.ts'
 import { unmount } from './support/target.ts'
@@ -52,6 +53,9 @@ async function startMounts(spec: Extract<ServingSpec, { role: 'mount' }>, log: L
         source: `proteus:${mode.name}`,
         options: kernelChecksPermissions ? { ...options, defaultPermissions: true } : options,
         onError: (error) => log.error({ err: error, target }, 'a request failed because of a defect'),
+      }).catch((error) => {
+        const message = describeMountFailure(error, target)
+        throw message === undefined ? error : new CliError(message, { cause: error })
       })
       const added = mounted
       mounts.push(added)
@@ -123,9 +127,12 @@ function stopRequest(log: Logger): Promise<void> {
     process.on('message', (message: ParentMessage) => {
       if (message.type === 'release') released = true
     })
-    process.on('disconnect', () => {
+    const abandoned = (): void => {
       if (!released) stop('the parent is gone')()
-    })
+    }
+    process.on('disconnect', abandoned)
+    // It may have gone before anybody here listened.
+    if (!process.connected) abandoned()
   })
 }
 

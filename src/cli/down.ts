@@ -4,9 +4,9 @@ import type { Command } from 'commander'
 import { CliError, usageError } from './exit.ts'
 import { type LabState, readLab, removeLab } from './support/lab-state.ts'
 import { dataOption, examples, jsonOption } from './support/options.ts'
-import { createOutput, type Output } from './support/output.ts'
+import { createOutput, type Output, shown } from './support/output.ts'
 import { type Ending, endProcess, isAlive, signal, waitForEnd } from './support/processes.ts'
-import { cleanTargets, shown } from './support/target.ts'
+import { cleanTargets } from './support/target.ts'
 
 /** How long a process has to close in peace unless the user says otherwise, in seconds. */
 const GRACE_SECONDS = '15'
@@ -42,7 +42,7 @@ async function down(options: DownOptions): Promise<void> {
   }
   const endings = await endLab(state, options.timeout * 1000, output)
   const left = await cleanTargets(state.mounts)
-  removeLab(data)
+  removeLab(data, state.owner)
   output.result({ event: 'stopped', data, processes: endings })
   if (left.length > 0) throw new CliError(`still mounted: ${left.map((path) => shown(path)).join(', ')}`)
   output.line(`Stopped; the mounts are gone: ${state.mounts.map((path) => shown(path)).join(', ')}`)

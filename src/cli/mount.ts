@@ -1,19 +1,21 @@
 // `proteus mount`: one URL on one directory.
-import { mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Address } from '../modes/mode.ts'
 import { CliError } from './exit.ts'
 import { loadMode } from './modes.ts'
+import { makeDirectory, realTarget } from './support/directories.ts'
+import { explainStart } from './support/explain-start.ts'
 import { logPath } from './support/lab-state.ts'
 import { resolveMountOptions } from './support/mount-options.ts'
+import { readMountTable } from './support/mount-table.ts'
 import { driverOption, examples, jsonOption, mountOptionsOption } from './support/options.ts'
-import { createOutput } from './support/output.ts'
+import { createOutput, shown } from './support/output.ts'
 import { signal } from './support/processes.ts'
 import { type Driver, describeExit, startServing } from './support/serving.ts'
 import { stopOnSignals } from './support/signals.ts'
-import { checkLayout, cleanTargets, prepareTarget, shown } from './support/target.ts'
+import { checkLayout, cleanTargets, prepareTarget } from './support/target.ts'
 import { parseUrl } from './support/url.ts'
 
 interface MountCommandOptions {
@@ -27,7 +29,7 @@ interface MountCommandOptions {
 export function define(command: Command): void {
   command
     .argument('<url>', 'what to mount: local:DIR, …')
-    .argument('<dir>', 'where')
+    .argument('<dir>', 'where; made if it is missing')
     .option('--foreground', 'stay until Ctrl-C, which unmounts')
     .option('--log <file>', 'where the serving process writes its log')
     .addOption(driverOption())
@@ -44,13 +46,14 @@ async function mount(url: string, dir: string, options: MountCommandOptions): Pr
   const output = createOutput(options.json)
   const address = parseUrl(url, process.cwd())
   await loadMode(address.mode)
-  const target = resolve(dir)
+  const table = readMountTable()
+  const target = realTarget(dir, table)
   const flags = resolveMountOptions(options.options)
-  checkLayout([target], address.directory)
+  checkLayout([target], address.directory && realTarget(address.directory, table))
   const log = options.log === undefined ? defaultLog(address) : resolve(options.log)
   const { cleaned } = await prepareTarget(target)
   if (cleaned) output.warn(`${shown(target)} had a mount whose server had died: cleaned`)
-  mkdirSync(dirname(log), { recursive: true, mode: 0o700 })
+  makeDirectory(dirname(log), 0o700)
 
   const absolute = address.directory === undefined ? url : `${address.mode}:${address.directory}`
   const spec = { role: 'mount', url: absolute, targets: [target], driver: options.driver, options: flags } as const
@@ -61,17 +64,27 @@ async function mount(url: string, dir: string, options: MountCommandOptions): Pr
   )
   try {
     const { mounts } = await serving.ready
+    if (!options.foreground) {
+      if (stop.requested) {
+        await serving.exited
+        throw new Error('interrupted')
+      }
+      stop.ignore()
+      serving.release()
+    }
     for (const limitation of mounts.flatMap(({ limitations }) => limitations)) output.warn(limitation)
     output.result({ event: 'ready', mode: address.mode, mounts: [target], pid: serving.id.pid, url: absolute, log })
     output.line(`${absolute} is mounted on ${shown(target)}`)
-    if (!options.foreground) return serving.release()
+    if (!options.foreground) return
     output.line('Ctrl-C unmounts and stops.')
     const exit = await serving.exited
     if (exit.code !== 0) throw new CliError(`the serving process died: ${describeExit(exit)}; its log is ${shown(log)}`)
     output.result({ event: 'stopped' })
   } catch (error) {
     await cleanTargets([target])
-    if (!stop.requested) throw error
+    if (!stop.requested) throw await explainStart(error, absolute)
+    // Whoever waits to go on in the background has got nothing.
+    if (!options.foreground) throw new CliError('interrupted before it was mounted')
   } finally {
     stop.dispose()
   }

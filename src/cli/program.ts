@@ -1,6 +1,7 @@
 // The command table, and running one command line. A command's file is loaded only when its name is on the line.
+import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { describeError, EXIT, type ExitCode, exitCodeOf } from './exit.ts'
+import { describeError, EXIT, type ExitCode, exitCodeOf, usageError } from './exit.ts'
 
 /** What each command's file exports: its arguments, options, help and action. */
 export interface CommandModule {
@@ -33,10 +34,16 @@ export interface ProgramStreams {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
+function version(): string {
+  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(manifest) as { version: string }).version
+}
+
 /** Runs a command line (without node and script) and returns the exit code. Never rejects. */
 export async function run(args: readonly string[], streams: ProgramStreams = process): Promise<ExitCode> {
   const { stdout, stderr, env } = streams
   const program = new Command('proteus')
+    .version(version(), '--version', 'show the version')
     .description('Mount a directory with the semantics of a distributed file system of your choice.')
     .helpCommand('help [command]', 'show the help of a command')
     .enablePositionalOptions()
@@ -66,6 +73,8 @@ export async function run(args: readonly string[], streams: ProgramStreams = pro
         .summary(summary)
       if (args.includes(name)) (await load()).define(command)
     }
+    if (args[0] === 'help' && args[1] !== undefined && !COMMANDS.some(({ name }) => name === args[1]))
+      throw usageError(`unknown command '${args[1]}': \`proteus --help\` lists them`)
     if (args.length === 0) {
       program.outputHelp()
       return EXIT.ok

@@ -1,9 +1,9 @@
 // `proteus serve`: a mode's server alone, in the foreground.
-import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { CliError, usageError } from './exit.ts'
 import { loadMode } from './modes.ts'
+import { makeDirectory } from './support/directories.ts'
 import { logPath } from './support/lab-state.ts'
 import { dataOption, examples, jsonOption } from './support/options.ts'
 import { createOutput } from './support/output.ts'
@@ -44,7 +44,7 @@ async function serve(name: string, { data: directory, host, port, json }: ServeO
     )
   }
   const data = resolve(directory)
-  mkdirSync(data, { recursive: true, mode: 0o700 })
+  makeDirectory(data, 0o700)
   const serving = startServing({ role: 'server', mode: name, data, host, port }, { log: logPath(data) })
   const stop = stopOnSignals(
     { stop: () => signal(serving.id, 'SIGTERM'), kill: () => signal(serving.id, 'SIGKILL') },

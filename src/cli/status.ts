@@ -6,9 +6,9 @@ import { type MountStatus, readStatus } from './support/control-access.ts'
 import { isRunning, type LabState, readLab } from './support/lab-state.ts'
 import { mountedOn, readMountTable } from './support/mount-table.ts'
 import { dataOption, examples, jsonOption } from './support/options.ts'
-import { columns, createOutput, type Output } from './support/output.ts'
+import { columns, createOutput, type Output, shown } from './support/output.ts'
 import { isAlive } from './support/processes.ts'
-import { shown } from './support/target.ts'
+import { targetState } from './support/target.ts'
 
 interface StatusOptions {
   readonly data: string
@@ -35,8 +35,13 @@ async function status(options: StatusOptions): Promise<void> {
   const state = readLab(data)
   if (state === undefined || !isRunning(state)) {
     process.exitCode = EXIT.failed
-    output.result({ running: false, data })
+    const left = state === undefined ? [] : await staleMounts(state)
+    output.result({ running: false, data, stale: left })
     output.line(`Nothing runs on ${shown(data)}${state === undefined ? '' : ' any more'}: \`proteus up\` starts a lab.`)
+    if (left.length > 0)
+      output.line(
+        `Dead mounts are left on ${left.map((path) => shown(path)).join(', ')}: \`proteus down\` cleans them.`,
+      )
     return
   }
   const mounts = await Promise.all(state.mounts.map(report))
@@ -46,6 +51,12 @@ async function status(options: StatusOptions): Promise<void> {
   const { mode, url } = state
   output.result({ running: true, well, mode, data, url, processes, mounts })
   show(output, state, processes, mounts)
+}
+
+/** Mounts that a killed server left behind. */
+async function staleMounts({ mounts }: LabState): Promise<string[]> {
+  const states = await Promise.all(mounts.map(targetState))
+  return mounts.filter((_, i) => states[i] === 'stale')
 }
 
 async function report(target: string): Promise<MountReport> {

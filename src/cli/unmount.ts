@@ -1,13 +1,13 @@
 // `proteus unmount`: takes a mount away; its serving process ends by itself when it has no other.
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { CliError, errorCode } from './exit.ts'
 import { readStatus } from './support/control-access.ts'
-import { isProbablyOurs, mountedOn, readMountTable } from './support/mount-table.ts'
+import { realTarget } from './support/directories.ts'
+import { isFuse, isProbablyOurs, type MountEntry, mountedOn, readMountTable } from './support/mount-table.ts'
 import { examples, jsonOption } from './support/options.ts'
-import { createOutput } from './support/output.ts'
+import { createOutput, shown } from './support/output.ts'
 import { processNow, usersOf, waitForEnd } from './support/processes.ts'
-import { ANSWER_MS, shown, unmount as takeOff, targetState } from './support/target.ts'
+import { ANSWER_MS, unmount as takeOff, targetState } from './support/target.ts'
 
 interface UnmountOptions {
   readonly force?: boolean
@@ -25,10 +25,11 @@ export function define(command: Command): void {
 
 async function unmount(dir: string, { force = false, json }: UnmountOptions): Promise<void> {
   const output = createOutput(json)
-  const target = resolve(dir)
-  const entry = mountedOn(target, readMountTable())
+  const table = readMountTable()
+  const target = realTarget(dir, table)
+  const entry = mountedOn(target, table)
   if (entry === undefined) throw new CliError(`nothing is mounted on ${dir}`)
-  if (!isProbablyOurs(entry)) throw new CliError(`${dir} is a ${entry.type} mount, not one of Proteus: use umount`)
+  if (!(await isOurs(entry))) throw new CliError(`${dir} is a ${entry.type} mount, not one of Proteus: use umount`)
 
   const server = await onlyServerOf(target)
   try {
@@ -45,13 +46,16 @@ async function unmount(dir: string, { force = false, json }: UnmountOptions): Pr
   output.line(`${shown(target)} is unmounted`)
 }
 
+/** With both names changed by options (fsname, subtype) a mount of ours still has a status. */
+async function isOurs(entry: MountEntry): Promise<boolean> {
+  if (isProbablyOurs(entry)) return true
+  return isFuse(entry) && (await readStatus(entry.target).then(Boolean, () => false))
+}
+
 /** The process behind `target` if it serves no other mount: then it ends with this one. */
 async function onlyServerOf(target: string) {
-  const targets = new Set(
-    readMountTable()
-      .filter(isProbablyOurs)
-      .map((entry) => entry.target),
-  )
+  const ours = readMountTable().filter(isProbablyOurs)
+  const targets = new Set([target, ...ours.map((entry) => entry.target)])
   const pids = new Map<string, number>()
   const ask = async (path: string) => pids.set(path, (await readStatus(path)).pid)
   await Promise.allSettled([...targets].map(ask))

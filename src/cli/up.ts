@@ -1,12 +1,14 @@
 // `proteus up`: starts a lab, shows its mounts and what to try, and stops it at Ctrl-C.
-import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { CliError } from './exit.ts'
 import { loadMode, modeNames } from './modes.ts'
+import { makeDirectory, realTarget } from './support/directories.ts'
+import { explainStart } from './support/explain-start.ts'
 import { Lab } from './support/lab.ts'
 import { claimLab, type LabState, logPath, readLab, removeLab, writeLab } from './support/lab-state.ts'
 import { resolveMountOptions } from './support/mount-options.ts'
+import { readMountTable } from './support/mount-table.ts'
 import {
   DEFAULT_MOUNTS,
   dataOption,
@@ -17,11 +19,11 @@ import {
   mountOptionsOption,
   parseDirectories,
 } from './support/options.ts'
-import { createOutput, type Output } from './support/output.ts'
-import { isAlive, processNow, waitForEnd } from './support/processes.ts'
+import { createOutput, type Output, shown } from './support/output.ts'
+import { isAlive, type ProcessId, processNow, waitForEnd } from './support/processes.ts'
 import { type Driver, describeExit, startServing } from './support/serving.ts'
 import { type StopSignals, stopOnSignals } from './support/signals.ts'
-import { checkLayout, cleanTargets, prepareTarget, shown } from './support/target.ts'
+import { checkLayout, cleanTargets, prepareTarget } from './support/target.ts'
 
 /** How long a lab that is closing by itself may take before a new one gives up, in milliseconds. */
 const ORPHAN_MS = 10_000
@@ -56,10 +58,11 @@ async function up(options: UpOptions): Promise<void> {
   const output = createOutput(options.json)
   const mode = await loadMode(options.mode)
   const data = resolve(options.data)
-  const targets = parseDirectories(options.mounts)
+  const table = readMountTable()
+  const targets = parseDirectories(options.mounts).map((path) => realTarget(path, table))
   const flags = resolveMountOptions(options.options)
-  checkLayout(targets, data)
-  mkdirSync(data, { recursive: true, mode: 0o700 })
+  checkLayout(targets, realTarget(data, table))
+  makeDirectory(data, 0o700)
 
   const owner = processNow(process.pid)
   if (owner === undefined) throw new CliError('/proc is not mounted: it is needed to tell processes apart')
@@ -95,15 +98,26 @@ async function up(options: UpOptions): Promise<void> {
       driver: options.driver,
       options: flags,
     })
+    if (detached && stop.requested) {
+      await lab.stop()
+      throw new Error('interrupted')
+    }
   } catch (error) {
-    stop.dispose()
     await cleanTargets(prepared)
-    removeLab(data)
-    // Interrupted before it was ready: that was no failure of the lab.
-    if (stop.requested) return
-    throw error
+    removeLab(data, owner)
+    stop.dispose()
+    if (!stop.requested) throw await explainStart(error, `${mode.name}:${data}`)
+    // Whoever waits to go on with a lab in the background has got none; in the foreground this is what was asked for.
+    if (detached) throw new CliError('interrupted before it was ready; nothing is left running')
+    sayStopped(output)
+    return
   }
 
+  // Whoever reads "ready" has a lab, even if Ctrl-C comes between that line and the end of this process.
+  if (detached) {
+    stop.ignore()
+    lab.release()
+  }
   output.result({
     event: 'ready',
     mode: mode.name,
@@ -114,12 +128,8 @@ async function up(options: UpOptions): Promise<void> {
     processes: lab.processes,
   })
   showReady(output, lab, { data, detached })
-  if (detached) {
-    stop.dispose()
-    lab.release()
-    return
-  }
-  await watch(lab, stop, output, data)
+  if (detached) return
+  await watch({ lab, stop, output, data, owner })
   stop.dispose()
 }
 
@@ -130,12 +140,20 @@ async function waitForOrphans(data: string): Promise<void> {
   await Promise.all(old.processes.map((process) => waitForEnd(process, ORPHAN_MS)))
 }
 
+interface Watched {
+  readonly lab: Lab
+  readonly stop: StopSignals
+  readonly output: Output
+  readonly data: string
+  readonly owner: ProcessId
+}
+
 /** Waits for the end of the lab, however it comes, and cleans up after it. */
-async function watch(lab: Lab, stop: StopSignals, output: Output, data: string): Promise<void> {
+async function watch({ lab, stop, output, data, owner }: Watched): Promise<void> {
   const end = await lab.ended
   await lab.stop()
   const left = await cleanTargets(lab.mounts.map(({ target }) => target))
-  removeLab(data)
+  removeLab(data, owner)
   if (end !== 'closed') {
     const { role, pid } = end.process
     output.result({ event: 'died', role, pid, exit: end.exit, log: logPath(data) })
@@ -146,6 +164,10 @@ async function watch(lab: Lab, stop: StopSignals, output: Output, data: string):
     const log = shown(logPath(data))
     throw new CliError(`${what} (${pid}) died: ${describeExit(end.exit)}; ${cleaned}; its log is ${log}`)
   }
+  sayStopped(output)
+}
+
+function sayStopped(output: Output): void {
   output.result({ event: 'stopped' })
   output.line('Unmounted and stopped.')
 }

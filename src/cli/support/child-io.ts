@@ -13,14 +13,19 @@ export interface ChildResult {
 const MAX_OUTPUT_BYTES = 1024 * 1024
 
 /** A command of the system with English messages. */
-function start(command: string, args: readonly string[]): ChildProcessByStdio<null, Readable, Readable> {
-  return spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C' } })
+function start(
+  command: string,
+  args: readonly string[],
+  { detached = false } = {},
+): ChildProcessByStdio<null, Readable, Readable> {
+  return spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C' }, detached })
 }
 
 /** Runs a command; after `timeoutMs` it is left to its fate. Never rejects. */
 export function runChild(command: string, args: readonly string[], timeoutMs: number): Promise<ChildResult> {
   return new Promise((resolve) => {
-    const child = start(command, args)
+    // In a session of its own: Ctrl-C in a terminal would end it, too, and a mount would seem to be well.
+    const child = start(command, args, { detached: true })
     let stdout = ''
     let stderr = ''
     const finish = (status: ChildResult['status']): void => {

@@ -4,7 +4,8 @@ import { join, resolve } from 'node:path'
 import { CliError } from '../exit.ts'
 import { readFileInChild } from './child-io.ts'
 import { isFuse, mountOf, readMountTable } from './mount-table.ts'
-import { ANSWER_MS, shown } from './target.ts'
+import { shown } from './output.ts'
+import { ANSWER_MS } from './target.ts'
 
 /** The control directory's name, as in src/vfs/control.ts, which a command need not load. */
 const CONTROL = '.proteus'

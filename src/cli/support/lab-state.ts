@@ -53,8 +53,7 @@ export function readLab(data: string): LabState | undefined {
 export function claimLab(state: LabState): boolean {
   const old = readLab(state.data)
   if (old !== undefined) {
-    if (isRunning(old)) return false
-    removeLab(state.data)
+    if (isRunning(old) || !takeAway(old)) return false
   }
   const draft = writeDraft(state)
   try {
@@ -72,9 +71,33 @@ export function writeLab(state: LabState): void {
   renameSync(writeDraft(state), labPath(state.data))
 }
 
-export function removeLab(data: string): void {
-  rmSync(labPath(data), { force: true })
+/** Removes the state that `owner` wrote, and nobody else's. */
+export function removeLab(data: string, owner: ProcessId): void {
+  const state = readLab(data)
+  if (state !== undefined && isSame(state.owner, owner)) rmSync(labPath(data), { force: true })
 }
+
+/** Removes what a dead lab left. False if by now another `up` has replaced it, which must not lose its own. */
+function takeAway(old: LabState): boolean {
+  const aside = `${labPath(old.data)}.${process.pid}.old`
+  try {
+    renameSync(labPath(old.data), aside)
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return true
+    throw error
+  }
+  const taken = parseLab(readFileSync(aside, 'utf8'))
+  const isTheirs = taken !== undefined && !isSame(taken.owner, old.owner)
+  try {
+    if (isTheirs) linkSync(aside, labPath(old.data))
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error
+  }
+  rmSync(aside, { force: true })
+  return !isTheirs
+}
+
+const isSame = (a: ProcessId, b: ProcessId): boolean => a.pid === b.pid && a.startTime === b.startTime
 
 function writeDraft(state: LabState): string {
   const draft = `${labPath(state.data)}.${process.pid}`

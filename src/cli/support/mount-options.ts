@@ -62,6 +62,9 @@ export function parseMountOptions(lists: readonly string[]): MountFlags {
  */
 export function withDefaults(flags: MountFlags, { root, fuseConf }: { root: boolean; fuseConf: string }): MountFlags {
   if (root) return { allowOther: true, ...flags }
+  if (flags.nosuid === false || flags.nodev === false) {
+    throw new CliError('the options suid and dev need root: fusermount3 always mounts with nosuid and nodev')
+  }
   if (flags.allowOther && !/^\s*user_allow_other\s*$/m.test(fuseConf)) {
     throw new CliError('allow_other without root needs a line `user_allow_other` in /etc/fuse.conf')
   }

@@ -1,4 +1,5 @@
 // What commands print: text for people, with colour on a terminal only, or JSON, one object per line.
+import { relative } from 'node:path'
 import picocolors from 'picocolors'
 
 type Colors = ReturnType<typeof picocolors.createColors>
@@ -55,4 +56,10 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
       .join('  ')
       .trimEnd(),
   )
+}
+
+/** A path as people like to read it: relative if it is below the working directory. */
+export function shown(path: string, directory = process.cwd()): string {
+  const short = relative(directory, path)
+  return short === '' || short.startsWith('..') ? path : short
 }

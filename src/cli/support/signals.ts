@@ -12,13 +12,17 @@ export interface Stoppable {
 export interface StopSignals {
   /** A signal has come. */
   readonly requested: boolean
+  /** What was asked for is done: a signal that comes now changes nothing any more. */
+  ignore(): void
   dispose(): void
 }
 
 export function stopOnSignals(target: Stoppable, output: Output): StopSignals {
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   let requested = false
+  let ignored = false
   const onSignal = (): void => {
+    if (ignored) return
     if (requested) {
       target.kill()
       process.exitCode = EXIT.failed
@@ -32,6 +36,9 @@ export function stopOnSignals(target: Stoppable, output: Output): StopSignals {
   return {
     get requested() {
       return requested
+    },
+    ignore() {
+      ignored = true
     },
     dispose() {
       for (const name of names) process.off(name, onSignal)

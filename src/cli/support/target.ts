@@ -1,10 +1,11 @@
 // The directories that are mounted on: making them ready, and taking mounts off them.
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
-import { relative } from 'node:path'
+import { readdirSync } from 'node:fs'
 import { addon } from '../../host/addon.ts'
 import { CliError, usageError } from '../exit.ts'
 import { runChild } from './child-io.ts'
+import { makeDirectory } from './directories.ts'
 import { isFuse, mountedOn, readMountTable } from './mount-table.ts'
+import { shown } from './output.ts'
 
 /** How long a mount has to show that it is there, in milliseconds. */
 export const ANSWER_MS = 3000
@@ -16,7 +17,8 @@ export async function targetState(target: string): Promise<TargetState> {
   const entry = mountedOn(target, readMountTable())
   if (entry === undefined) return 'free'
   if (!isFuse(entry)) return 'mounted'
-  const probe = await runChild('stat', ['-c', '%i', '--', target], ANSWER_MS)
+  // Not stat(2), which the kernel answers from its cache even when the server is dead: statfs(2) is always asked.
+  const probe = await runChild('stat', ['-f', '-c', '%i', '--', target], ANSWER_MS)
   if (probe.status === 'timeout') return 'silent'
   return probe.stderr.includes('Transport endpoint is not connected') ? 'stale' : 'mounted'
 }
@@ -40,8 +42,7 @@ export async function prepareTarget(target: string): Promise<{ cleaned: boolean 
   if (state === 'mounted') {
     throw new CliError(`${name} is mounted already: choose another directory, or \`proteus unmount ${name}\` first`)
   }
-  mkdirSync(target, { recursive: true })
-  if (!statSync(target).isDirectory()) throw new CliError(`${name} is not a directory`)
+  makeDirectory(target)
   if (readdirSync(target).length > 0) {
     throw new CliError(`${name} is not empty, and a mount would hide what is in it: choose an empty or new directory`)
   }
@@ -86,10 +87,4 @@ export async function cleanTargets(targets: readonly string[]): Promise<string[]
     }
   }
   return left
-}
-
-/** A path as people like to read it: relative if it is below the working directory. */
-export function shown(path: string, directory = process.cwd()): string {
-  const short = relative(directory, path)
-  return short === '' || short.startsWith('..') ? path : short
 }

@@ -61,6 +61,12 @@ describe('withDefaults', () => {
     expect(withDefaults({ ro: true }, { root: true, fuseConf: '' })).toEqual({ allowOther: true, ro: true })
   })
 
+  test('others cannot have what fusermount3 never grants', () => {
+    for (const flags of [{ nosuid: false }, { nodev: false }])
+      expect(() => withDefaults(flags, { root: false, fuseConf: '' })).toThrow(/suid and dev need root/)
+    expect(withDefaults({ nosuid: false }, { root: true, fuseConf: '' })).toMatchObject({ nosuid: false })
+  })
+
   test('others need leave from fuse.conf', () => {
     expect(withDefaults({ ro: true }, { root: false, fuseConf: '' })).toEqual({ ro: true })
     const refused = () => withDefaults({ allowOther: true }, { root: false, fuseConf: '#user_allow_other\n' })

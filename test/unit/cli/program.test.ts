@@ -1,11 +1,12 @@
+import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { CliError, describeError, exitCodeOf } from '../../../src/cli/exit.ts'
 import { describeStat, formatNs } from '../../../src/cli/info.ts'
 import { run } from '../../../src/cli/program.ts'
 import { describeFailure } from '../../../src/cli/support/control-access.ts'
 import { invocation } from '../../../src/cli/support/options.ts'
-import { columns, createOutput, wantsColor } from '../../../src/cli/support/output.ts'
-import { checkLayout, shown } from '../../../src/cli/support/target.ts'
+import { columns, createOutput, shown, wantsColor } from '../../../src/cli/support/output.ts'
+import { checkLayout } from '../../../src/cli/support/target.ts'
 
 const COMMANDS = ['up', 'down', 'serve', 'mount', 'unmount', 'status', 'trace', 'info', 'net', 'doctor', 'bench']
 
@@ -34,11 +35,16 @@ describe('proteus', () => {
     expect(code).toBe(0)
     expect(out).toContain(`Usage: proteus ${command}`)
     expect(out).toMatch(/Examples:\n {2}\$ proteus/)
-    if (command !== 'bench') expect(out).toContain('--json')
+    expect(out).toContain('--json')
     expect((await proteus('help', command)).out).toBe(out)
   })
 
+  test('shows its version', async () => {
+    expect(await proteus('--version')).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+  })
+
   test.each([
+    [['help', 'nosuch'], /unknown command 'nosuch'/],
     [['upp'], /unknown command 'upp'\n\(Did you mean up\?\)/],
     [['up', '--moed', 'local'], /unknown option '--moed'\n\(Did you mean --mode\?\)/],
     [['up', '--mode', 'nosuch'], /there is no mode "nosuch"; there is local/],
@@ -81,6 +87,12 @@ describe('errors', () => {
     expect(exitCodeOf(error)).toBe(1)
     expect(exitCodeOf(new CliError('x', { exitCode: 2 }))).toBe(2)
     expect(describeError('text', false)).toBe('text')
+  })
+
+  test('of the system are shown without their names', async () => {
+    const error = await readFile('/nowhere/file').catch((reason) => reason)
+    expect(describeError(error, false)).toBe('/nowhere/file: no such file or directory')
+    expect(describeError(error, true)).toMatch(/ENOENT/)
   })
 
   test('of a mount say what to do', () => {
