@@ -51,12 +51,11 @@ export function readLab(data: string): LabState | undefined {
 
 /** Writes the first state of a lab; false if somebody else's is there. A lab whose processes are all gone is replaced. */
 export function claimLab(state: LabState): boolean {
-  const old = readLab(state.data)
-  if (old !== undefined) {
-    if (isRunning(old) || !takeAway(old)) return false
-  }
+  // First of all: when there is no room for it, the old one must stay, which names the mounts that are left to clean.
   const draft = writeDraft(state)
   try {
+    const old = readLab(state.data)
+    if (old !== undefined && (isRunning(old) || !takeAway(old))) return false
     linkSync(draft, labPath(state.data))
     return true
   } catch (error) {
@@ -101,8 +100,15 @@ const isSame = (a: ProcessId, b: ProcessId): boolean => a.pid === b.pid && a.sta
 
 function writeDraft(state: LabState): string {
   const draft = `${labPath(state.data)}.${process.pid}`
-  writeFileSync(draft, `${JSON.stringify(state, null, 2)}\n`)
-  return draft
+  try {
+    writeFileSync(draft, `${JSON.stringify(state, null, 2)}\n`)
+    return draft
+  } catch (error) {
+    rmSync(draft, { force: true })
+    const code = errorCode(error)
+    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
+    throw new CliError(`there is no room for ${draft}: make some on the file system that it is on`, { cause: error })
+  }
 }
 
 /** Undefined unless it is a whole and sound state. */
