@@ -47,6 +47,7 @@ function find(program) {
 }
 
 function build() {
+  console.error('setup: building the native addon …')
   const [command, ...first] = nodeGyp()
   const args = [...first, 'configure', 'build', '--directory', native, '--jobs', 'max']
   // Headers beside the running node spare the download of them.
@@ -58,7 +59,6 @@ function build() {
     process.stderr.write(result.stdout + result.stderr)
     fail('the native addon did not build (see above)')
   }
-  console.log('built the native addon')
 }
 
 /** The command that runs node-gyp: npm's own copy, else the one on PATH. */

@@ -38,5 +38,7 @@ export const examples = (...lines: string[]): string =>
 
 /** How this program was called, for commands to copy: it is rarely in the PATH of a fresh clone. */
 export function invocation(script = process.argv[1] ?? ''): string {
-  return /(^|\/)proteus$/.test(script) ? 'proteus' : 'npx proteus'
+  // npx finds it in a folder of the checkout, too.
+  const isInstalled = /(^|\/)proteus$/.test(script) && !script.includes('/node_modules/.bin/')
+  return isInstalled ? 'proteus' : 'npx proteus'
 }

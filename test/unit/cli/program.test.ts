@@ -139,6 +139,7 @@ describe('output', () => {
     expect(shown('/mnt', '/srv')).toBe('/mnt')
     expect(shown('/srv', '/srv')).toBe('/srv')
     expect(invocation('/usr/bin/proteus')).toBe('proteus')
+    expect(invocation('/srv/node_modules/.bin/proteus')).toBe('npx proteus')
     expect(invocation('/srv/dist/cli/main.js')).toBe('npx proteus')
   })
 })
