@@ -6,7 +6,11 @@ import { run } from './program.ts'
 // `proteus trace DIR | head`: when the reader has enough, so have we.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
-  throw error
+  if (error.code !== 'EIO') throw error
+})
+// EIO: the terminal was closed. What SIGHUP began must go on to its end, if without an audience.
+process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
 })
 
 const exitCode = await run(process.argv.slice(2))

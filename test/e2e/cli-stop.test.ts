@@ -3,10 +3,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { Cli, parseLines, ready, until } from '../support/cli.ts'
+import { Cli, parseLines, proteusMain, ready, until } from '../support/cli.ts'
 import { mountsUnder } from '../support/mounts.ts'
 import { Posix } from '../support/posix.ts'
-import type { Running } from '../support/run.ts'
+import { type Running, start } from '../support/run.ts'
 import { O } from '../support/syscalls.ts'
 
 let cli: Cli
@@ -170,4 +170,18 @@ test('mount in the foreground unmounts at Ctrl-C, and an interrupted mount is a 
   if (code === 1) expect(stderr).toBe('proteus: interrupted before it was mounted\n')
   else if (code === 0) await cli.json('unmount', 'a')
   await nothingIsLeft()
+})
+
+test('closing the terminal stops in peace', async () => {
+  const command = [process.execPath, proteusMain, 'up', ...cli.lab].join(' ')
+  const terminal = start('script', ['-qec', command, '/dev/null'])
+  // What it prints last before it waits: from then on there is nobody to print to.
+  let text = ''
+  terminal.child.stdout?.on('data', (chunk: Buffer) => {
+    text += chunk
+  })
+  await until(() => text.includes('Ctrl-C unmounts') || terminal.child.exitCode !== null)
+  terminal.child.kill('SIGKILL')
+  await nothingIsLeft()
+  expect(claimed()).toBe(false)
 })
