@@ -24,13 +24,16 @@ export class Cli {
   /** The options that name them. */
   readonly lab = ['--data', this.data, '--mounts', `${this.a},${this.b}`]
   readonly #options: RunOptions
+  readonly #started: Running[] = []
 
   constructor(options: RunOptions = {}) {
     this.#options = { cwd: this.folder, ...options }
   }
 
   start(...args: string[]): Running {
-    return start(process.execPath, [proteusMain, ...args], this.#options)
+    const running = start(process.execPath, [proteusMain, ...args], this.#options)
+    this.#started.push(running)
+    return running
   }
 
   run(...args: string[]): Promise<Finished> {
@@ -66,6 +69,8 @@ export class Cli {
   }
 
   async cleanUp(): Promise<void> {
+    // Not all of them name the folder, and a test that failed may not have waited for its command.
+    for (const { child } of this.#started) child.kill('SIGKILL')
     const processes = this.processes()
     for (const pid of processes) killNow(pid)
     await Promise.all(processes.map(ended))
