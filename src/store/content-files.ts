@@ -8,6 +8,7 @@
 // Making and removing a file is most of what creation and deletion cost. So the content files of deleted inodes are
 // emptied and kept, open, for inodes to come: a content file has a number of its own, and an inode names it.
 import { constants } from 'node:fs'
+import { FsError } from '../posix/errors.ts'
 import type { Disk } from './disk.ts'
 import { GroupedCall } from './grouped-call.ts'
 import type { Inode } from './inode.ts'
@@ -88,8 +89,9 @@ export class ContentFiles {
   /** Finds or makes the empty content file of a new inode. It is open, and used by nobody yet. */
   create(inode: Inode): ContentFile {
     for (const [content, fd] of this.#spare) {
-      this.#spare.delete(content)
+      // One that fails stays, for `removeSpare`.
       this.#disk.utimens(fd, 0, UTIME_NOW, 0, UTIME_NOW)
+      this.#spare.delete(content)
       inode.content = content
       return this.#add(inode, fd, false)
     }
@@ -213,6 +215,8 @@ export class ContentFiles {
     }
     this.#retired.delete(content)
     try {
+      // What outlived the inode at some client, a mapping say, must not see what another inode holds.
+      if (this.#disk.hasWriters(fd)) throw new FsError('EBUSY')
       // Not by `fd`, which stays open: ext4 flushes a file that was emptied at the next close, and that should be now.
       this.#disk.close(this.#disk.open(this.#path(content), constants.O_WRONLY | constants.O_TRUNC))
       this.#spare.set(content, fd)
@@ -222,9 +226,8 @@ export class ContentFiles {
     }
   }
 
-  /** Removes the files that are kept for new inodes. */
+  /** Removes the files that are kept for new inodes, and closes those that would be: `remove` takes them away. */
   removeSpare(): void {
-    // Left over where a removal failed: they are collected when the volume is opened next.
     for (const fd of this.#retired.values()) this.#disk.close(fd)
     this.#retired.clear()
     for (const [content, fd] of this.#spare) {
@@ -312,6 +315,11 @@ export class ContentFiles {
     } catch (error) {
       if (!hasCode(error, 'EMFILE') && !hasCode(error, 'ENFILE')) throw error
       this.closeIdle()
+      try {
+        this.removeSpare()
+      } catch (cause) {
+        this.#options.onBackgroundError(new Error('the content of deleted files stays', { cause }))
+      }
       return this.#disk.open(path, flags, 0o600)
     }
   }
@@ -351,7 +359,7 @@ export class ContentFiles {
   }
 
   async #syncPath(path: string, dataOnly: boolean): Promise<void> {
-    const fd = this.#disk.open(path, constants.O_RDONLY)
+    const fd = this.#open(path, constants.O_RDONLY)
     try {
       await this.#disk.sync(fd, dataOnly)
     } finally {

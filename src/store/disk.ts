@@ -48,7 +48,10 @@ export interface Disk {
   allocate(fd: number, mode: number, offset: number, length: number): void
   seek(fd: number, offset: number, whence: number): number
   copyRange(fromFd: number, fromOffset: number, toFd: number, toOffset: number, length: number): number
-  /** Whether anybody has the file of this read-only descriptor open or mapped for writing. */
+  /**
+   * Whether anybody has the file of this read-only descriptor open or mapped for writing; of a descriptor that may
+   * write: whether anybody else has it open or mapped at all.
+   */
   hasWriters(fd: number): boolean
   /** Names in a directory; none if it does not exist. */
   list(directory: string): string[]

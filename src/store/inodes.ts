@@ -209,9 +209,13 @@ export class Inodes {
     if (inode?.unnamed) this.collect(inode)
   }
 
-  /** Deletes an inode without a name if nobody uses it. */
+  /**
+   * Deletes an inode without a name if nobody uses it. Several who used it at the same time may ask for that: who comes
+   * late must not delete it again, because its content may be another inode's by then.
+   */
   collect(inode: Inode): void {
     if (!inode.unnamed || this.#references.has(inode.ino) || (inode.file && inode.file.opens > 0)) return
+    if (this.#cache.get(inode.ino) !== inode) return
     const { files, usage, discardContent } = this.#options
     this.#cache.delete(inode.ino)
     usage.inodes--
