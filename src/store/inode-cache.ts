@@ -32,6 +32,11 @@ export class InodeCache {
     this.#old.delete(ino)
   }
 
+  unnamed(): Inode[] {
+    const all = new Set([...this.#young.values(), ...this.#old.values()])
+    return [...all].filter((inode) => inode.unnamed !== undefined)
+  }
+
   clear(): void {
     this.#young.clear()
     this.#old.clear()

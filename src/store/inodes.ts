@@ -225,9 +225,14 @@ export class Inodes {
     discardContent(inode.content, inode.attributes.size)
   }
 
-  /** Forgets everything. Whoever asks for an inode afterwards is told that there is none to be had. */
+  /**
+   * Forgets everything, and deletes what has no name, whoever uses it. Whoever asks for an inode afterwards is told that
+   * there is none to be had. The content files are closed by now.
+   */
   close(): void {
     this.#closed = true
+    this.#references.clear()
+    for (const inode of this.#cache.unnamed()) this.collect(inode)
     this.#cache.clear()
   }
 

@@ -90,6 +90,8 @@ export class Volume {
   readonly #directory: string
   readonly #parts: Parts
   readonly #removal: ContentRemoval
+  /** What waits for the device. */
+  readonly #syncs = new Set<Promise<void>>()
   #closing: Promise<void> | undefined
 
   private constructor(directory: string, parts: Parts, removal: ContentRemoval) {
@@ -173,7 +175,7 @@ export class Volume {
     }
   }
 
-  /** Ends in good order. Open contents become invalid. Calls after it fail. */
+  /** Ends in good order, after the syncs that are under way. Open contents become invalid. Calls after it fail. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -181,6 +183,8 @@ export class Volume {
 
   async #close(): Promise<void> {
     const { metadata, inodes, files } = this.#parts
+    // A descriptor that is closed under a sync may be another file's when the sync comes to it.
+    while (this.#syncs.size > 0) await Promise.allSettled(this.#syncs)
     files.closeAll()
     inodes.close()
     await this.#removal.drain()
@@ -360,7 +364,11 @@ export class Volume {
   }
 
   /** Resolves when the inode and all that was done to it, its names included, survives loss of power. */
-  async fsync(ino: number, dataOnly: boolean): Promise<void> {
+  fsync(ino: number, dataOnly: boolean): Promise<void> {
+    return this.#whileSyncing(this.#fsync(ino, dataOnly))
+  }
+
+  async #fsync(ino: number, dataOnly: boolean): Promise<void> {
     const { inodes, files, metadata } = this.#parts
     const inode = inodes.get(ino)
     if (!isRegular(inode.attributes.mode)) return metadata.sync()
@@ -372,9 +380,19 @@ export class Volume {
   }
 
   /** Resolves when everything that was done so far survives loss of power, and deleted content is gone. */
-  async sync(): Promise<void> {
+  sync(): Promise<void> {
+    return this.#whileSyncing(this.#sync())
+  }
+
+  async #sync(): Promise<void> {
     await Promise.all([this.#parts.files.syncAll(), this.#parts.metadata.sync()])
     await this.#removal.drain()
+  }
+
+  #whileSyncing(sync: Promise<void>): Promise<void> {
+    const ended = sync.finally(() => this.#syncs.delete(ended))
+    this.#syncs.add(ended)
+    return ended
   }
 
   get quota(): Quota {

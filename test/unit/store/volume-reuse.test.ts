@@ -69,6 +69,24 @@ describe('the content of a file that is deleted', () => {
     await during(volume.close())
   })
 
+  it('goes when the volume is closed, also if somebody still uses it', async () => {
+    const directory = scratch()
+    const volume = await openVolume(directory)
+    const f = file(volume, 1, 'f')
+    put(volume, f, 'held')
+    volume.hold(f, 1)
+    volume.unlink(1, 'f', root)
+    const g = file(volume, 1, 'g')
+    const content = volume.openContent(g, O_RDWR, root)
+    volume.write(content, Buffer.from('open'), 0)
+    volume.unlink(1, 'g', root)
+    volume.hold(volume.createTemporary(1, 0o600, root), 1)
+    await volume.close()
+    volume.closeContent(content)
+    const again = await openVolume(directory)
+    await checkVolume(again, directory)
+  })
+
   it('stays with whoever has it mapped, even if no mount knows of that any more', async () => {
     const directory = scratch()
     const volume = await openVolume(directory)
@@ -138,5 +156,31 @@ describe('the content of a file that is deleted', () => {
     expect(
       fs.readdirSync(join(directory, 'content'), { recursive: true }).filter((name) => /\/\d/.test(`${name}`)),
     ).toEqual([])
+  })
+})
+
+describe('closing a volume', () => {
+  it('waits for those who sync', async () => {
+    const directory = scratch()
+    const synced: string[] = []
+    const disk = diskWith({
+      sync: async (fd) => {
+        await turn()
+        synced.push(fs.readlinkSync(`/proc/self/fd/${fd}`))
+      },
+    })
+    const volume = await openVolume(directory, { disk })
+    const f = file(volume, 1, 'f')
+    put(volume, f, 'durable')
+    const path = pathOf(volume, directory, f)
+    const content = volume.openContent(f, O_RDONLY, root)
+    synced.length = 0
+    const syncing = volume.fsync(f, false)
+    const closing = volume.close()
+    await syncing
+    expect(synced).toContain(path)
+    expect(synced.some((name) => name.endsWith('.journal'))).toBe(true)
+    await closing
+    expect(codeOf(() => volume.read(content, new Uint8Array(1), 0))).toBe('EBADF')
   })
 })
