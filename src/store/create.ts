@@ -88,7 +88,7 @@ export function link(parts: Parts, ino: number, newParent: number, newName: stri
   if (inode.unnamed) {
     inodes.refresh(inode)
     changed = withChanges(inode.attributes, { nlink: 1, ctime: now })
-    metadata.run(INSERT_INODE, insertParameters(inode, changed), inode)
+    metadata.run(INSERT_INODE, insertParameters({ ...inode, change: inode.change + 1 }, changed), inode)
     for (const [name, value] of inode.unnamed.xattrs) metadata.run(SET_XATTR, [ino, name, value])
   } else {
     changed = inodes.touchLinks(inode, now, { change: 1, parent: inode.parent })

@@ -161,7 +161,8 @@ export class Metadata {
   #execute(statement: number, parameters: readonly Parameter[]): void {
     this.#executed = true
     try {
-      if (!this.#inBatch) this.#begin()
+      if (this.#batchIsLost()) throw batchLost()
+      this.#requireBatch()
       this.#statement(statement).run(parameters)
     } catch (error) {
       this.#undo()
@@ -178,6 +179,11 @@ export class Metadata {
 
   /** Ends the current operation: when this returns, it survives the death of the process. If it throws, it is undone. */
   commit(): void {
+    if (this.#batchIsLost()) {
+      this.#executed = true
+      this.#undo()
+      throw batchLost()
+    }
     // Before the operation, not after it: its inodes are as it leaves them only when it has returned.
     const full = this.#sequence - this.#committed >= this.#limits.batchOperations
     if (full && !this.#executed && !this.#commitsHeld && !this.#commitFailed) this.flush()
@@ -209,10 +215,14 @@ export class Metadata {
 
   /** Tells the database the pending entries of a directory, for a query that looks at all of them. */
   settleEntries(directory: number): void {
-    if (!this.pending.hasEntries(directory)) return
-    if (!this.#inBatch) this.#begin()
-    this.entriesVersion++
-    this.pending.writeEntries(directory, this.#writer)
+    if (!this.pending.hasEntries(directory) && !this.#batchIsLost()) return
+    try {
+      this.#requireBatch()
+      this.entriesVersion++
+      this.pending.writeEntries(directory, this.#writer)
+    } catch (error) {
+      throw errorOf(error)
+    }
   }
 
   /** Resolves when every operation that has returned survives loss of power. */
@@ -236,11 +246,17 @@ export class Metadata {
       this.#onBackgroundError(
         new Error('the database cannot commit; the journal keeps what was done', { cause: error }),
       )
-      this.#outsideBatch(() => {})
+      this.#makeAgain()
       this.#flushLater()
       return
     }
-    const logBytes = this.#logBytes()
+    let logBytes: number
+    try {
+      logBytes = this.#logBytes()
+    } catch (error) {
+      this.#report(error)
+      return
+    }
     if (this.#journal.length < this.#limits.segmentBytes && logBytes < this.#limits.logBytes) return
     this.#retiring ??= this.#retire(logBytes >= this.#limits.logBytes).finally(() => {
       this.#retiring = undefined
@@ -286,8 +302,18 @@ export class Metadata {
     this.#inBatch = true
   }
 
-  #commitBatch(): void {
+  /** An error in any statement, a query too, can make SQLite end the transaction: what it was told is gone. */
+  #batchIsLost(): boolean {
+    return this.#inBatch && !this.#database.inTransaction
+  }
+
+  #requireBatch(): void {
+    if (this.#batchIsLost()) this.#outsideBatch(() => {})
     if (!this.#inBatch) this.#begin()
+  }
+
+  #commitBatch(): void {
+    this.#requireBatch()
     this.entriesVersion++
     this.pending.write(this.#writer)
     this.#statement(SET_META).run([SEQUENCE, this.#sequence])
@@ -301,7 +327,10 @@ export class Metadata {
   #undo(): void {
     const executed = this.#executed
     this.#endOperation()
-    if (!executed) return
+    if (executed) this.#makeAgain()
+  }
+
+  #makeAgain(): void {
     try {
       this.#outsideBatch(() => {})
     } catch (error) {
@@ -314,12 +343,20 @@ export class Metadata {
     const inBatch = this.#inBatch || this.#database.inTransaction
     if (this.#database.inTransaction) this.#database.exec('ROLLBACK')
     this.#inBatch = false
-    step()
-    if (!inBatch) return
-    // The journal has all that is pending, too.
+    try {
+      step()
+    } finally {
+      if (inBatch) this.#tellAgain()
+    }
+  }
+
+  #tellAgain(): void {
     this.entriesVersion++
-    this.pending.clear()
-    this.#replay()
+    const reached = this.#replay()
+    if (reached !== this.#sequence) {
+      throw new Error(`operations up to ${this.#sequence} were journalled, and only ${reached} can be read`)
+    }
+    this.pending.wereReplayed()
   }
 
   /** Executes the records after the last commit as a batch. Returns the sequence that was reached. */
@@ -452,6 +489,8 @@ function openDatabase(path: string): SqliteDatabase.Database {
     throw error
   }
 }
+
+const batchLost = (): FsError => new FsError('EIO', 'the database undid what it had been told')
 
 /** What went wrong in SQLite or the journal, as an errno. */
 function errorOf(error: unknown): FsError {

@@ -179,6 +179,15 @@ export class PendingRows {
     for (const parent of this.#directories.keys()) this.writeEntries(parent, writer)
   }
 
+  /** The database was told of all that the journal has. Of inodes more may be known than that (see Metadata.note). */
+  wereReplayed(): void {
+    this.#directories.clear()
+    for (const [ino, pending] of this.#inodes) {
+      if (pending.inode) pending.stored = true
+      else this.#inodes.delete(ino)
+    }
+  }
+
   clear(): void {
     this.#inodes.clear()
     this.#directories.clear()
