@@ -60,6 +60,8 @@ export class Journal {
   #segments: Segment[] = []
   #directoryDurable = false
   #syncFailure: FsError | undefined
+  /** The sequence for a mark that has not been written. */
+  #unmarked = 0
   /** A write failed and the file could not be cut back: it may end in part of a record. */
   #tornTail = false
 
@@ -182,7 +184,7 @@ export class Journal {
   async syncDirectory(): Promise<void> {
     const fd = this.#disk.open(this.#directory, constants.O_RDONLY)
     try {
-      await this.#disk.sync(fd, false)
+      await this.#syncFile(fd, false)
     } finally {
       this.#disk.close(fd)
     }
@@ -194,30 +196,48 @@ export class Journal {
   }
 
   async #syncSegments(): Promise<void> {
-    // After a failed sync the kernel may call the lost pages clean, and the next sync a success.
     if (this.#syncFailure) throw this.#syncFailure
-    try {
-      const last = this.#current()
-      let olderThrough = 0
-      if (!this.#directoryDurable) {
-        this.#directoryDurable = true
+    const last = this.#current()
+    if (!this.#directoryDurable) {
+      this.#directoryDurable = true
+      try {
         await this.syncDirectory()
+      } catch (error) {
+        this.#directoryDurable = false
+        throw error
       }
-      for (const segment of [...this.#segments]) {
-        if (segment.removed || segment.durable === segment.length) continue
-        const { length, last: sequence } = segment
-        segment.syncing = true
-        try {
-          await this.#disk.sync(segment.fd, true)
-        } finally {
-          segment.syncing = false
-          if (segment.removed) this.#disk.close(segment.fd)
-        }
-        segment.durable = length
-        if (segment !== last) olderThrough = sequence
+    }
+    for (const segment of [...this.#segments]) {
+      if (segment.removed || segment.durable === segment.length) continue
+      const { length, last: sequence } = segment
+      segment.syncing = true
+      try {
+        await this.#syncFile(segment.fd, true)
+      } finally {
+        segment.syncing = false
+        if (segment.removed) this.#disk.close(segment.fd)
       }
-      if (olderThrough > 0) this.append([DURABLE, olderThrough])
+      segment.durable = length
+      if (segment !== last) this.#unmarked = Math.max(this.#unmarked, sequence)
+    }
+    this.#mark()
+  }
+
+  #mark(): void {
+    if (this.#unmarked === 0) return
+    try {
+      this.append([DURABLE, this.#unmarked])
+      this.#unmarked = 0
+    } catch {
+      // The records are durable all the same. The next sync tries again.
+    }
+  }
+
+  async #syncFile(fd: number, dataOnly: boolean): Promise<void> {
+    try {
+      await this.#disk.sync(fd, dataOnly)
     } catch (error) {
+      // After a failed sync the kernel may call the lost pages clean, and the next sync a success.
       this.#syncFailure = FsError.from(error)
       throw this.#syncFailure
     }

@@ -211,4 +211,30 @@ describe('the journal', () => {
     await expect(journal.sync()).rejects.toThrow(FsError)
     journal.close()
   })
+
+  it('goes on after what failed around a sync, and makes up for the mark', async () => {
+    const directory = scratch()
+    let failing = false
+    const disk = diskWith({
+      open: (path, flags, mode) => (failing && path === directory ? fail('EMFILE') : hostDisk.open(path, flags, mode)),
+      write: (fd, data, position) => (failing ? fail('ENOSPC') : hostDisk.write(fd, data, position)),
+      sync: async () => {},
+    })
+    const journal = Journal.open(disk, directory)
+    journal.begin()
+    for (const sequence of [1, 2, 3]) journal.append(record(sequence))
+    journal.begin()
+    failing = true
+    await expect(journal.sync()).rejects.toThrow('EMFILE')
+    failing = false
+    const syncing = journal.sync()
+    failing = true
+    await syncing
+    failing = false
+    journal.append(record(4))
+    await journal.sync()
+    journal.close()
+    fs.truncateSync(segment(directory, 1), fs.statSync(segment(directory, 1)).size - 1)
+    expect(() => recordsIn(directory)).toThrow('records from 3 to 3 were durable and are missing')
+  })
 })
