@@ -221,6 +221,7 @@ export class Metadata {
       this.entriesVersion++
       this.pending.writeEntries(directory, this.#writer)
     } catch (error) {
+      if (this.#batchIsLost()) this.#makeAgain()
       throw errorOf(error)
     }
   }

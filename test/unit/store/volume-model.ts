@@ -6,7 +6,7 @@ import type { Volume } from '../../../src/store/volume.ts'
 import { random } from '../../support/random.ts'
 import { root } from './volume-fixture.ts'
 
-interface ModelNode {
+export interface ModelNode {
   readonly ino: number
   mode: number
   content: string
@@ -22,6 +22,10 @@ const node = (ino: number, mode: number, content = ''): ModelNode => ({
   entries: new Map(),
 })
 
+/** A regular file that has no name yet. */
+export const regularNode = (ino: number, mode: number): ModelNode => node(ino, S_IFREG | mode)
+
+export const isFile = (n: ModelNode) => (n.mode & 0o170000) === S_IFREG
 const isDirectory = (n: ModelNode) => (n.mode & 0o170000) === S_IFDIR
 
 /** The state of a model: cheap to copy by replaying, compared as text. */
