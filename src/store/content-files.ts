@@ -65,8 +65,12 @@ export class ContentFiles {
   /** The files that are open here, by inode number, and how many of them nobody uses. */
   readonly #files = new Map<number, ContentFile>()
   #idle = 0
-  /** Descriptors of the content of deleted inodes that is to be emptied, and of emptied content, by content number. */
+  /**
+   * Descriptors of the content of deleted inodes, by content number: what is to be emptied, what was emptied, and what
+   * is durably empty and therefore for new inodes.
+   */
   readonly #retired = new Map<number, number>()
+  readonly #emptied = new Map<number, number>()
   readonly #spare = new Map<number, number>()
   /** Goes round the files to find one to close: one that was used since it last came by is left alone once more. */
   #hand = this.#files.values()
@@ -172,7 +176,7 @@ export class ContentFiles {
   /** The content of an inode that is deleted, and that nobody uses, is nobody's. `remove` it when that is durable. */
   retire(inode: Inode): void {
     const { file } = inode
-    const kept = this.#retired.size + this.#spare.size
+    const kept = this.#retired.size + this.#emptied.size + this.#spare.size
     if (!file || kept >= SPARE_LIMIT || inode.attributes.size > SPARE_BYTES) this.#close(inode)
     else this.#retired.set(inode.content, this.#detach(inode, file))
   }
@@ -219,10 +223,26 @@ export class ContentFiles {
       if (this.#disk.hasWriters(fd)) throw new FsError('EBUSY')
       // Not by `fd`, which stays open: ext4 flushes a file that was emptied at the next close, and that should be now.
       this.#disk.close(this.#disk.open(this.#path(content), constants.O_WRONLY | constants.O_TRUNC))
-      this.#spare.set(content, fd)
+      this.#emptied.set(content, fd)
     } catch {
       this.#disk.close(fd)
       this.#unlink(content)
+    }
+  }
+
+  /**
+   * Lets new inodes have what was emptied, as soon as that is durable: else loss of power could show in one file what
+   * another held, since a file's number is durable with the journal, and before its content.
+   */
+  async makeSpare(): Promise<void> {
+    const emptied = [...this.#emptied.keys()]
+    if (emptied.length === 0) return
+    await this.syncAll()
+    for (const content of emptied) {
+      const fd = this.#emptied.get(content)
+      if (fd === undefined) continue
+      this.#emptied.delete(content)
+      this.#spare.set(content, fd)
     }
   }
 
@@ -230,10 +250,12 @@ export class ContentFiles {
   removeSpare(): void {
     for (const fd of this.#retired.values()) this.#disk.close(fd)
     this.#retired.clear()
-    for (const [content, fd] of this.#spare) {
-      this.#spare.delete(content)
-      this.#disk.close(fd)
-      this.#unlink(content)
+    for (const kept of [this.#emptied, this.#spare]) {
+      for (const [content, fd] of kept) {
+        kept.delete(content)
+        this.#disk.close(fd)
+        this.#unlink(content)
+      }
     }
   }
 

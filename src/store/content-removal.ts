@@ -20,6 +20,8 @@ export interface ContentRemovalOptions {
   readonly sync: () => Promise<void>
   /** Removes at once, which takes the host as long as the file is large. */
   readonly remove: (content: number) => void
+  /** Called when nothing is left to remove for now. */
+  readonly makeSpare: () => Promise<void>
   /** Removes off this thread. */
   readonly removeLater: (content: number) => Promise<void>
   readonly onBackgroundError: (error: Error) => void
@@ -87,6 +89,7 @@ export class ContentRemoval {
     await this.#makeReady()
     if (this.#mayRemove()) this.#removeSmall(Math.max(SLICE, this.#ready.length >> 6))
     if (this.#ready.length > 0) this.#later(TICK_MS)
+    else await this.#options.makeSpare()
   }
 
   /** Waits for the journal; then removes what is large, and has the rest ready. */

@@ -137,6 +137,7 @@ export class Volume {
         operations: () => metadata.sequence,
         sync: () => metadata.sync(),
         remove: (content) => files.remove(content),
+        makeSpare: () => files.makeSpare(),
         removeLater: (content) => files.removeLater(content),
         onBackgroundError,
       })
@@ -387,6 +388,7 @@ export class Volume {
   async #sync(): Promise<void> {
     await Promise.all([this.#parts.files.syncAll(), this.#parts.metadata.sync()])
     await this.#removal.drain()
+    await this.#parts.files.makeSpare()
   }
 
   #whileSyncing(sync: Promise<void>): Promise<void> {

@@ -16,6 +16,7 @@ function removal(options: Partial<ContentRemovalOptions> = {}) {
     operations: () => volume.operations,
     sync: async () => void log.push('sync'),
     remove: (content) => void log.push(`remove ${content}`),
+    makeSpare: async () => {},
     removeLater: async (content) => void log.push(`later ${content}`),
     onBackgroundError: (error) => void log.push(error.message),
     ...options,
@@ -74,6 +75,18 @@ describe('content of deleted files', () => {
     expect(log.length).toBe(1001)
     await it.drain()
     expect(log.length).toBe(1001)
+  })
+
+  it('is spare when all of it is gone, not before', async () => {
+    const log: string[] = []
+    const { removal: it, advance } = removal({
+      remove: () => void log.push('remove'),
+      makeSpare: async () => void log.push('spare'),
+    })
+    for (let content = 0; content < 200; content++) it.add(content, 10)
+    await advance(DELAY + 100)
+    expect(log.lastIndexOf('remove')).toBe(199)
+    expect(log.slice(200)).toEqual(['spare'])
   })
 
   it('stays when the journal cannot be synced', async () => {

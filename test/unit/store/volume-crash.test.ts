@@ -235,6 +235,45 @@ describe('after loss of power', () => {
   })
 })
 
+describe('content that is used again', () => {
+  it('does not come back under another name when power is lost', async () => {
+    const directory = scratch()
+    const clock = new ManualClock()
+    const power = new PowerLossDisk(directory)
+    const limits = { removalDelayMs: 10, removalPatienceMs: 0 }
+    const volume = await openVolume(directory, { clock, disk: power.disk, limits })
+    power.everythingIsDurable()
+    const chance = random(from)
+    let used = 0
+    for (let round = 0; round < 6; round++) {
+      const olds = ['o', 'p'].map((name) => file(volume, 1, `${name}${round}`))
+      for (const ino of olds) {
+        put(volume, ino, 'secret')
+        await volume.fsync(ino, false)
+      }
+      const paths = olds.map((ino) => volume.contentPath(ino))
+      for (const name of ['o', 'p']) volume.unlink(1, `${name}${round}`, root)
+      if (round % 2 === 0) await volume.sync()
+      for (let n = 0; n < 4; n++) {
+        clock.advance(30)
+        for (let turns = 0; turns < 4; turns++) await settle()
+      }
+      const young = file(volume, 1, `young${round}`)
+      put(volume, file(volume, 1, `written${round}`), 'mine')
+      if (paths.includes(volume.contentPath(young))) used++
+      await volume.fsync(1, false)
+      const copy = scratch()
+      power.lose(copy, chance)
+      const again = await openVolume(copy, { disk: unsynced, onBackgroundError: () => {} })
+      for (const name of names(again, 1)) {
+        expect(contentOf(again, again.lookup(1, name, root) ?? 0), `${name} in round ${round}`).not.toContain('secret')
+      }
+      await again.close()
+    }
+    expect(used).toBeGreaterThanOrEqual(3)
+  })
+})
+
 const folderOf = (volume: Volume, round: number): number => volume.lookup(1, `round${round}`, root) ?? 0
 
 /** Runs a process that works on the volume, and kills it when it has reported `count` operations. Returns them. */
