@@ -80,7 +80,8 @@ export class ContentFiles {
     this.#disk = options.disk
     this.#directories = Array.from({ length: DIRECTORIES }, (_, index) => {
       const path = `${options.directory}/${directoryName(index)}`
-      return { path, unsynced: false, sync: new GroupedCall(() => this.#syncPath(path, false)) }
+      // An earlier process may have made files in it.
+      return { path, unsynced: true, sync: new GroupedCall(() => this.#syncPath(path, false)) }
     })
   }
 

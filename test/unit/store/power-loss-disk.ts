@@ -32,9 +32,10 @@ export class PowerLossDisk {
     }
   }
 
-  everythingIsDurable(): void {
-    this.#names = new Set(this.#files())
+  everythingIsDurable(isIncluded: (path: string) => boolean = () => true): void {
+    this.#names = new Set(this.#files().filter(isIncluded))
     this.#removed.clear()
+    this.#synced.clear()
     for (const path of this.#names) this.#synced.set(path, fs.readFileSync(path))
   }
 

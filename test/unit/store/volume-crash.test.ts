@@ -200,6 +200,29 @@ describe('after loss of power', () => {
     120_000,
   )
 
+  it('a file is there that an earlier process made, and this one synced', async () => {
+    const directory = scratch()
+    const power = new PowerLossDisk(directory)
+    const first = await openVolume(directory, { disk: power.disk })
+    power.everythingIsDurable()
+    const f = file(first, 1, 'f')
+    const path = first.contentPath(f) ?? ''
+    await first.close()
+    // SQLite has synced its file by itself; nobody has synced the directory of the content.
+    power.everythingIsDurable((name) => !name.endsWith(path))
+    const volume = await openVolume(directory, { disk: power.disk })
+    put(volume, f, 'durable')
+    await volume.fsync(f, false)
+    const chance = random(from)
+    for (let n = 0; n < 4; n++) {
+      const copy = scratch()
+      power.lose(copy, chance)
+      const again = await openVolume(copy, { disk: unsynced })
+      expect(contentOf(again, f)).toBe('durable')
+      await again.close()
+    }
+  })
+
   it('the old content of a file lives until its replacement is durable', async () => {
     const directory = scratch()
     const clock = new ManualClock()
