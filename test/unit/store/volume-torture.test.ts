@@ -88,7 +88,7 @@ async function torture(number: number, options: { readonly faults: boolean }): P
   )
   try {
     let volume = await Volume.open(directory, opening)
-    for (let life = 0; life < 3; life++) {
+    for (let life = 0; life < 2; life++) {
       const adversary = new Adversary({ volume, operations, clock, chance, writes })
       const done: string[] = []
       for (let n = 1; n <= 200 && !ended; n++) {
@@ -130,9 +130,15 @@ async function torture(number: number, options: { readonly faults: boolean }): P
 const seeds = Array.from({ length: ROUNDS }, (_, n) => from + n)
 
 describe(`a volume under torture (PROTEUS_SEED=${from})`, () => {
-  it.each(seeds)('is as the model says, also after kill -9, seed %i', (number) => torture(number, { faults: false }))
+  it.each(seeds)(
+    'is as the model says, also after kill -9, seed %i',
+    (number) => torture(number, { faults: false }),
+    120_000,
+  )
 
-  it.each(seeds)('does all of an operation or nothing where everything fails, seed %i', (number) =>
-    torture(number, { faults: true }),
+  it.each(seeds)(
+    'does all of an operation or nothing where everything fails, seed %i',
+    (number) => torture(number, { faults: true }),
+    120_000,
   )
 })
