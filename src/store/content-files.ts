@@ -233,15 +233,14 @@ export class ContentFiles {
 
   /**
    * Lets new inodes have what was emptied, as soon as that is durable: else loss of power could show in one file what
-   * another held, since a file's number is durable with the journal, and before its content.
+   * another held, since a file's number is durable with the journal, and before its content. One file after the other:
+   * the first sync makes a journalling host commit them all, and what else is dirty on the host stays so.
    */
   async makeSpare(): Promise<void> {
-    const emptied = [...this.#emptied.keys()]
-    if (emptied.length === 0) return
-    await this.syncAll()
-    for (const content of emptied) {
-      const fd = this.#emptied.get(content)
-      if (fd === undefined) continue
+    for (const [content, fd] of [...this.#emptied]) {
+      await this.#disk.sync(fd, true)
+      // It may have been given up meanwhile, for want of descriptors.
+      if (this.#emptied.get(content) !== fd) continue
       this.#emptied.delete(content)
       this.#spare.set(content, fd)
     }
