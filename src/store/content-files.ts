@@ -4,21 +4,17 @@
 // without asking (passthrough). It stays open for a while after its last close, so that the next open costs nothing.
 // When it is closed for good, the store makes sure that nobody can still write it (a mapping outlives its descriptor),
 // and only then trusts what it knows in memory.
-//
-// Making and removing a file is most of what creation and deletion cost. So the content files of deleted inodes are
-// emptied and kept, open, for inodes to come: a content file has a number of its own, and an inode names it.
+// A content file has a number of its own, by which an inode names it: it may have been another inode's before (see
+// spare-contents.ts).
 import { constants } from 'node:fs'
-import { FsError } from '../posix/errors.ts'
 import type { Disk } from './disk.ts'
 import { GroupedCall } from './grouped-call.ts'
 import type { Inode } from './inode.ts'
+import { SpareContents } from './spare-contents.ts'
 
 /** Inode numbers that share a directory in a row: files made together are synced and removed together. */
 const RUN = 256
 const DIRECTORIES = 256
-/** Emptied files that are kept for new inodes, and the largest that is emptied rather than removed, in bytes. */
-const SPARE_LIMIT = 2048
-const SPARE_BYTES = 1 << 20
 /** Files looked at in one go to find one to close. */
 const HAND_STEPS = 32
 
@@ -48,6 +44,8 @@ export interface ContentFilesOptions {
   readonly idleDescriptors: number
   /** Called before a file is closed: the last chance to ask it. Never in the middle of an operation. */
   readonly beforeClose: (inode: Inode) => void
+  /** A new inode found no spare content file. */
+  readonly onNoneSpare: () => void
   readonly onBackgroundError: (error: Error) => void
 }
 
@@ -65,19 +63,19 @@ export class ContentFiles {
   /** The files that are open here, by inode number, and how many of them nobody uses. */
   readonly #files = new Map<number, ContentFile>()
   #idle = 0
-  /**
-   * Descriptors of the content of deleted inodes, by content number: what is to be emptied, what was emptied, and what
-   * is durably empty and therefore for new inodes.
-   */
-  readonly #retired = new Map<number, number>()
-  readonly #emptied = new Map<number, number>()
-  readonly #spare = new Map<number, number>()
+  readonly spare: SpareContents
   /** Goes round the files to find one to close: one that was used since it last came by is left alone once more. */
   #hand = this.#files.values()
 
   constructor(options: ContentFilesOptions) {
     this.#options = options
     this.#disk = options.disk
+    this.spare = new SpareContents({
+      disk: options.disk,
+      openEmptied: (content) => this.#disk.open(this.#path(content), constants.O_WRONLY | constants.O_TRUNC),
+      make: (content) => this.#make(content),
+      unlink: (content) => this.#unlink(content),
+    })
     this.#directories = Array.from({ length: DIRECTORIES }, (_, index) => {
       const path = `${options.directory}/${directoryName(index)}`
       // An earlier process may have made files in it.
@@ -93,15 +91,15 @@ export class ContentFiles {
 
   /** Finds or makes the empty content file of a new inode. It is open, and used by nobody yet. */
   create(inode: Inode): ContentFile {
-    for (const [content, fd] of this.#spare) {
-      // One that fails stays, for `removeSpare`.
-      this.#disk.utimens(fd, 0, UTIME_NOW, 0, UTIME_NOW)
-      this.#spare.delete(content)
-      inode.content = content
-      return this.#add(inode, fd, false)
-    }
-    const directory = this.#directoryOf(inode.content)
-    const path = `${directory.path}/${inode.content}`
+    const spare = this.spare.take()
+    if (spare) inode.content = spare.content
+    else this.#options.onNoneSpare()
+    return this.#add(inode, spare?.fd ?? this.#make(inode.content), false)
+  }
+
+  #make(content: number): number {
+    const directory = this.#directoryOf(content)
+    const path = `${directory.path}/${content}`
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
     let fd: number
     try {
@@ -113,7 +111,7 @@ export class ContentFiles {
       fd = this.#open(path, flags)
     }
     directory.unsynced = true
-    return this.#add(inode, fd, false)
+    return fd
   }
 
   /** The content file of an inode, opened if it is not open. */
@@ -176,10 +174,10 @@ export class ContentFiles {
 
   /** The content of an inode that is deleted, and that nobody uses, is nobody's. `remove` it when that is durable. */
   retire(inode: Inode): void {
-    const { file } = inode
-    const kept = this.#retired.size + this.#emptied.size + this.#spare.size
-    if (!file || kept >= SPARE_LIMIT || inode.attributes.size > SPARE_BYTES) this.#close(inode)
-    else this.#retired.set(inode.content, this.#detach(inode, file))
+    const { file, content } = inode
+    if (!file) return
+    const fd = this.#detach(inode, file)
+    if (!this.spare.retire({ content, fd }, inode.attributes.size)) this.#disk.close(fd)
   }
 
   #close(inode: Inode): void {
@@ -213,50 +211,7 @@ export class ContentFiles {
 
   /** The content of a deleted inode goes: its file is emptied and kept, or removed. */
   remove(content: number): void {
-    const fd = this.#retired.get(content)
-    if (fd === undefined) {
-      this.#unlink(content)
-      return
-    }
-    this.#retired.delete(content)
-    try {
-      // What outlived the inode at some client, a mapping say, must not see what another inode holds.
-      if (this.#disk.hasWriters(fd)) throw new FsError('EBUSY')
-      // Not by `fd`, which stays open: ext4 flushes a file that was emptied at the next close, and that should be now.
-      this.#disk.close(this.#disk.open(this.#path(content), constants.O_WRONLY | constants.O_TRUNC))
-      this.#emptied.set(content, fd)
-    } catch {
-      this.#disk.close(fd)
-      this.#unlink(content)
-    }
-  }
-
-  /**
-   * Lets new inodes have what was emptied, as soon as that is durable: else loss of power could show in one file what
-   * another held, since a file's number is durable with the journal, and before its content. One file after the other:
-   * the first sync makes a journalling host commit them all, and what else is dirty on the host stays so.
-   */
-  async makeSpare(): Promise<void> {
-    for (const [content, fd] of [...this.#emptied]) {
-      await this.#disk.sync(fd, true)
-      // It may have been given up meanwhile, for want of descriptors.
-      if (this.#emptied.get(content) !== fd) continue
-      this.#emptied.delete(content)
-      this.#spare.set(content, fd)
-    }
-  }
-
-  /** Removes the files that are kept for new inodes, and closes those that would be: `remove` takes them away. */
-  removeSpare(): void {
-    for (const fd of this.#retired.values()) this.#disk.close(fd)
-    this.#retired.clear()
-    for (const kept of [this.#emptied, this.#spare]) {
-      for (const [content, fd] of kept) {
-        kept.delete(content)
-        this.#disk.close(fd)
-        this.#unlink(content)
-      }
-    }
+    if (!this.spare.empty(content)) this.#unlink(content)
   }
 
   #unlink(content: number): void {
@@ -338,7 +293,7 @@ export class ContentFiles {
       if (!hasCode(error, 'EMFILE') && !hasCode(error, 'ENFILE')) throw error
       this.closeIdle()
       try {
-        this.removeSpare()
+        this.spare.remove()
       } catch (cause) {
         this.#options.onBackgroundError(new Error('the content of deleted files stays', { cause }))
       }
@@ -395,9 +350,6 @@ const directoryName = (index: number): string => index.toString(16).padStart(2, 
 
 /** Where a content file lies below the directory of them all. */
 export const contentPath = (content: number): string => `${directoryName(directoryOf(content))}/${content}`
-
-/** futimens(2): the current time, in the place of nanoseconds. */
-const UTIME_NOW = 0x3fffffff
 
 const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code

@@ -21,7 +21,9 @@ export interface ContentRemovalOptions {
   /** Removes at once, which takes the host as long as the file is large. */
   readonly remove: (content: number) => void
   /** Called when nothing is left to remove for now. */
-  readonly makeSpare: () => Promise<void>
+  readonly removed: () => Promise<void>
+  /** What else is better done while nothing goes on. Does a little of it unless `busy`; true if something is left. */
+  readonly prepare: (busy: boolean) => boolean
   /** Removes off this thread. */
   readonly removeLater: (content: number) => Promise<void>
   readonly onBackgroundError: (error: Error) => void
@@ -47,6 +49,7 @@ export class ContentRemoval {
   #operations = 0
   #putOffMs = 0
   #cancelTimer: (() => void) | undefined
+  #closed = false
   #running: Promise<void> = Promise.resolve()
   /** Some content could not be removed. It is collected when the volume is opened as after a crash. */
   failed = false
@@ -62,6 +65,11 @@ export class ContentRemoval {
     this.#later(this.#options.delayMs)
   }
 
+  /** There may be something to prepare. */
+  stir(): void {
+    this.#later(this.#options.delayMs)
+  }
+
   /** Removes everything that waits. Never rejects. */
   drain(): Promise<void> {
     return this.#run(async () => {
@@ -70,7 +78,15 @@ export class ContentRemoval {
     })
   }
 
+  /** Removes everything that waits, and nothing after that. */
+  close(): Promise<void> {
+    this.#closed = true
+    this.#cancelTimer?.()
+    return this.drain()
+  }
+
   #later(ms: number): void {
+    if (this.#closed) return
     this.#cancelTimer ??= this.#options.clock.after(ms, () => {
       this.#cancelTimer = undefined
       void this.#run(() => this.#tick())
@@ -87,9 +103,11 @@ export class ContentRemoval {
 
   async #tick(): Promise<void> {
     await this.#makeReady()
-    if (this.#mayRemove()) this.#removeSmall(Math.max(SLICE, this.#ready.length >> 6))
-    if (this.#ready.length > 0) this.#later(TICK_MS)
-    else await this.#options.makeSpare()
+    const busy = this.#isBusy()
+    if (!busy || this.#isOverdue()) this.#removeSmall(Math.max(SLICE, this.#ready.length >> 6))
+    if (this.#ready.length === 0) await this.#options.removed()
+    if (this.#closed) return
+    if (this.#options.prepare(busy) || this.#ready.length > 0) this.#later(TICK_MS)
   }
 
   /** Waits for the journal; then removes what is large, and has the rest ready. */
@@ -107,17 +125,20 @@ export class ContentRemoval {
     this.#readyBytes += bytes
   }
 
-  /** Whether nothing happened since the last tick, or enough was put off. */
-  #mayRemove(): boolean {
+  /** Whether something happened since the last tick. */
+  #isBusy(): boolean {
     const operations = this.#options.operations()
     const busy = operations !== this.#operations
     this.#operations = operations
     if (!busy) this.#putOffMs = 0
-    else if (this.#putOffMs < this.#options.patienceMs && this.#readyBytes < PATIENCE_BYTES) {
-      this.#putOffMs += TICK_MS
-      return false
-    }
-    return true
+    return busy
+  }
+
+  /** Whether removal was put off for long enough. */
+  #isOverdue(): boolean {
+    if (this.#putOffMs >= this.#options.patienceMs || this.#readyBytes >= PATIENCE_BYTES) return true
+    this.#putOffMs += TICK_MS
+    return false
   }
 
   #removeSmall(count: number): void {

@@ -68,6 +68,9 @@ export const VOLUME_LIMITS: VolumeLimits = {
 
 export const ROOT_INODE = 1
 
+/** Content files made ahead in one go. */
+const SUPPLY = 64
+
 /** Where things lie in the volume's directory. */
 const DATABASE = 'volume.db'
 const JOURNAL = 'journal'
@@ -128,6 +131,7 @@ export class Volume {
             onBackgroundError(error as Error)
           }
         },
+        onNoneSpare: () => removal.stir(),
         onBackgroundError,
       })
       const removal = new ContentRemoval({
@@ -137,7 +141,11 @@ export class Volume {
         operations: () => metadata.sequence,
         sync: () => metadata.sync(),
         remove: (content) => files.remove(content),
-        makeSpare: () => files.makeSpare(),
+        removed: () => files.spare.makeDurable(),
+        prepare: (busy) => {
+          if (!busy) files.spare.supply(SUPPLY, () => inodes.allocate())
+          return files.spare.lacks
+        },
         removeLater: (content) => files.removeLater(content),
         onBackgroundError,
       })
@@ -188,9 +196,9 @@ export class Volume {
     while (this.#syncs.size > 0) await Promise.allSettled(this.#syncs)
     files.closeAll()
     inodes.close()
-    await this.#removal.drain()
+    await this.#removal.close()
     try {
-      files.removeSpare()
+      files.spare.remove()
       setMeta(metadata, CLEAN, this.#removal.failed ? 0 : 1)
     } finally {
       fs.rmSync(`${this.#directory}/${OWNER}`, { force: true })
@@ -388,7 +396,7 @@ export class Volume {
   async #sync(): Promise<void> {
     await Promise.all([this.#parts.files.syncAll(), this.#parts.metadata.sync()])
     await this.#removal.drain()
-    await this.#parts.files.makeSpare()
+    await this.#parts.files.spare.makeDurable()
   }
 
   #whileSyncing(sync: Promise<void>): Promise<void> {

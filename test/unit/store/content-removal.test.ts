@@ -16,7 +16,8 @@ function removal(options: Partial<ContentRemovalOptions> = {}) {
     operations: () => volume.operations,
     sync: async () => void log.push('sync'),
     remove: (content) => void log.push(`remove ${content}`),
-    makeSpare: async () => {},
+    removed: async () => {},
+    prepare: () => false,
     removeLater: async (content) => void log.push(`later ${content}`),
     onBackgroundError: (error) => void log.push(error.message),
     ...options,
@@ -81,7 +82,7 @@ describe('content of deleted files', () => {
     const log: string[] = []
     const { removal: it, advance } = removal({
       remove: () => void log.push('remove'),
-      makeSpare: async () => void log.push('spare'),
+      removed: async () => void log.push('spare'),
     })
     for (let content = 0; content < 200; content++) it.add(content, 10)
     await advance(DELAY + 100)

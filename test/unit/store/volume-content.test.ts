@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFIFO, S_IFLNK } from '../../../src/posix/mode.ts'
+import { hostDisk } from '../../../src/store/disk.ts'
 import type { Volume } from '../../../src/store/volume.ts'
 import {
   alice,
@@ -94,6 +95,59 @@ describe('content files of deleted files', () => {
     expect(contentOf(again, young)).toBe('kept')
     expect(fs.existsSync(left.replace(directory, copy))).toBe(false)
     await checkVolume(again, copy)
+  })
+})
+
+describe('content files that were missing once', () => {
+  const quiet = async (clock: ManualClock, ms: number) => {
+    for (let at = 0; at < ms; at += 10) {
+      clock.advance(10)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  const contentFiles = (directory: string) =>
+    fs
+      .readdirSync(join(directory, 'content'), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile()).length
+
+  it('are made ahead while nothing goes on, and removed at the end', async () => {
+    const directory = scratch()
+    const clock = new ManualClock()
+    const volume = await openVolume(directory, { clock })
+    for (let i = 0; i < 100; i++) file(volume, 1, `f${i}`)
+    await quiet(clock, 200)
+    expect(contentFiles(directory)).toBe(100)
+    await quiet(clock, 300)
+    expect(contentFiles(directory)).toBe(200)
+    for (let i = 0; i < 50; i++) put(volume, file(volume, 1, `g${i}`), `content ${i}`)
+    expect(contentFiles(directory)).toBe(200)
+    expect(volume.attributes(volume.lookup(1, 'g7', root) ?? 0).nlink).toBe(1)
+    await checkVolume(volume, directory)
+    await volume.close()
+    expect(contentFiles(directory)).toBe(150)
+    const again = await openVolume(directory)
+    expect(contentOf(again, again.lookup(1, 'g7', root) ?? 0)).toBe('content 7')
+    await checkVolume(again, directory)
+  })
+
+  it('are not made where there is no room', async () => {
+    const directory = scratch()
+    const clock = new ManualClock()
+    let full = false
+    const disk = diskWith({
+      open: (path, flags, mode) =>
+        full && (flags & fs.constants.O_CREAT) !== 0 ? fail('ENOSPC') : hostDisk.open(path, flags, mode),
+    })
+    const volume = await openVolume(directory, { clock, disk })
+    for (let i = 0; i < 10; i++) file(volume, 1, `f${i}`)
+    full = true
+    await quiet(clock, 500)
+    expect(contentFiles(directory)).toBe(10)
+    expect(codeOf(() => file(volume, 1, 'more'))).toBe('ENOSPC')
+    full = false
+    file(volume, 1, 'more')
+    await quiet(clock, 500)
+    expect(contentFiles(directory)).toBe(13)
   })
 })
 
