@@ -1,7 +1,7 @@
 // `proteus trace`: the events of a mount, one line each, as they come.
 import { createInterface } from 'node:readline'
 import type { Command } from 'commander'
-import { formatTrace, type TraceRecord } from '../vfs/trace.ts'
+import { formatTrace, type TraceRecord } from '../trace/trace.ts'
 import { CliError } from './exit.ts'
 import { streamFileInChild } from './support/child-io.ts'
 import { controlPath, describeFailure, findMount, readStatus } from './support/control-access.ts'

@@ -6,7 +6,7 @@
 //
 // Small files go a few at a time while nothing else is going on: whoever deletes a tree and makes another does not wait
 // for the old one to be taken apart. That has limits: in time, and in what the deleted files hold.
-import type { Clock } from './clock.ts'
+import type { Clock } from '../host/clock.ts'
 
 export interface ContentRemovalOptions {
   readonly clock: Clock

@@ -1,7 +1,8 @@
 // The grant table for callers that wait: `proceed` becomes a resolved promise, deadlines become one timer, and recalls
 // go out through a sender that the server supplies.
+
+import type { Clock } from '../host/clock.ts'
 import { FsError } from '../posix/errors.ts'
-import type { Clock } from './clock.ts'
 import { GrantTable, type GrantTableOptions } from './grant-table.ts'
 import type {
   Acquired,

@@ -21,8 +21,8 @@
 // that its log needs are made here, between its steps (see `#writeBack`).
 import { constants } from 'node:fs'
 import SqliteDatabase from 'better-sqlite3'
+import type { Clock } from '../host/clock.ts'
 import { FsError } from '../posix/errors.ts'
-import type { Clock } from './clock.ts'
 import { type Disk, STAT } from './disk.ts'
 import type { Inode } from './inode.ts'
 import { Journal, type JournalRecord, type Parameter } from './journal.ts'

@@ -1,6 +1,7 @@
 // What a volume is made of. The operations, one file each, are functions over these.
+
+import type { Clock } from '../host/clock.ts'
 import { type Timespec, timespecFromMs } from '../posix/attributes.ts'
-import type { Clock } from './clock.ts'
 import type { ContentFiles } from './content-files.ts'
 import type { Disk } from './disk.ts'
 import type { Entries } from './entries.ts'

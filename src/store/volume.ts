@@ -5,6 +5,7 @@
 // `fsync` or `sync` has resolved for survives loss of power.
 import { randomBytes, randomInt } from 'node:crypto'
 import fs, { constants } from 'node:fs'
+import { type Clock, hostClock } from '../host/clock.ts'
 import {
   type AttributeChanges,
   type Attributes,
@@ -15,7 +16,6 @@ import {
 import { type Credentials, MAY_EXEC } from '../posix/credentials.ts'
 import { FsError } from '../posix/errors.ts'
 import { isRegular, NAME_MAX, S_IFDIR, S_IFMT, S_IFREG } from '../posix/mode.ts'
-import { type Clock, hostClock } from './clock.ts'
 import { ContentFiles, contentPath } from './content-files.ts'
 import { ContentRemoval } from './content-removal.ts'
 import * as contents from './contents.ts'

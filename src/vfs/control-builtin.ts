@@ -1,9 +1,9 @@
 // The control files that every mount has: `status`, `status.json`, `trace`, `network`.
 import { FsError } from '../posix/errors.ts'
+import type { TraceRecord } from '../trace/trace.ts'
 import type { ControlFile } from './control-file.ts'
 import { CONTROL_NODES } from './control-tree.ts'
 import type { Awaitable, CallContext } from './filesystem.ts'
-import type { TraceRecord } from './trace.ts'
 import { TraceStream } from './trace-stream.ts'
 
 /** Facts as `status.json` gives them: plain JSON values. */

@@ -1,8 +1,8 @@
 // One reader of `.proteus/trace`: JSON lines, buffered up to a limit. A reader that falls behind loses events,
 // never the mount its speed, and is told in the stream how many are missing.
 import { FsError } from '../posix/errors.ts'
+import { subscribeToTrace, type TraceRecord, traceTime } from '../trace/trace.ts'
 import type { ControlStream } from './control-file.ts'
-import { subscribeToTrace, type TraceRecord, traceTime } from './trace.ts'
 
 /** Bytes of JSON lines kept for a reader that is not reading: a few thousand events. */
 const BUFFER_BYTES = 1024 * 1024

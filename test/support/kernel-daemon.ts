@@ -5,9 +5,9 @@
 import { mountKernel } from '../../src/fuse/kernel.ts'
 import { FsError } from '../../src/posix/errors.ts'
 import { O_RDWR, O_TRUNC } from '../../src/posix/mode.ts'
+import { fuseChannel } from '../../src/trace/trace.ts'
 import type { CallContext, FileSystem, KernelCache, NodeId } from '../../src/vfs/filesystem.ts'
 import { ROOT_NODE } from '../../src/vfs/filesystem.ts'
-import { fuseChannel } from '../../src/vfs/trace.ts'
 import { MemoryFileSystem, type MemoryOptions } from './memory-fs.ts'
 
 export interface KernelReport {

@@ -7,8 +7,8 @@ import { closeSync, constants, fstatSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import type { MountedFileSystem } from '../../src/fuse/mount.ts'
 import { mountPortable } from '../../src/fuse/portable.ts'
+import { fuseChannel } from '../../src/trace/trace.ts'
 import type { CallContext, Entry, Handle, NewNode, NodeId, Opened, ReadResult } from '../../src/vfs/filesystem.ts'
-import { fuseChannel } from '../../src/vfs/trace.ts'
 import { MemoryFileSystem, type MemoryOptions } from './memory-fs.ts'
 
 /** What the parent may send. `target` is a directory of the command line. */

@@ -1,6 +1,6 @@
 // Promises, one timer and a sender around the grant table.
 import { describe, expect, test } from 'vitest'
-import type { Clock } from '../../../src/store/clock.ts'
+import type { Clock } from '../../../src/host/clock.ts'
 import { GrantCoordinator, type RecallAnswer, type RecallSender } from '../../../src/store/grant-coordinator.ts'
 import { CACHE_READ, CACHE_WRITE, type Operation, type Recall } from '../../../src/store/grant-types.ts'
 

@@ -1,7 +1,7 @@
 // The small pieces that a volume is made of.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { hostClock } from '../../../src/store/clock.ts'
+import { hostClock } from '../../../src/host/clock.ts'
 import { GroupedCall } from '../../../src/store/grouped-call.ts'
 import { type Inode, newInode } from '../../../src/store/inode.ts'
 import { InodeCache } from '../../../src/store/inode-cache.ts'

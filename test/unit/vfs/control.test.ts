@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { FsError } from '../../../src/posix/errors.ts'
 import { O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/posix/mode.ts'
+import { fuseChannel } from '../../../src/trace/trace.ts'
 import { type ControlFile, type ControlProvider, withControlDirectory } from '../../../src/vfs/control.ts'
 import type { Entry, ExtendedAttributes, FileSystem } from '../../../src/vfs/filesystem.ts'
 import { ROOT_NODE } from '../../../src/vfs/filesystem.ts'
-import { fuseChannel } from '../../../src/vfs/trace.ts'
 import { callContext, ListingSink, NOTE_NODE, RecordedFileSystem } from './recorded-file-system.ts'
 
 const ROOT = callContext(0)

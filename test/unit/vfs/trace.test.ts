@@ -7,7 +7,7 @@ import {
   rpcChannel,
   subscribeToTrace,
   type TraceRecord,
-} from '../../../src/vfs/trace.ts'
+} from '../../../src/trace/trace.ts'
 import { TraceStream } from '../../../src/vfs/trace-stream.ts'
 
 const time = new Date(2024, 0, 2, 3, 4, 5, 678).getTime() + 0.9125

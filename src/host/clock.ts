@@ -1,4 +1,4 @@
-// Time as the store sees it: what o'clock it is, and how to be called later. Injected, so that tests own it.
+// Time as the rest sees it: what o'clock it is, and how to be called later. Injected, so that tests own it.
 
 export interface Clock {
   /** Milliseconds since the epoch, with a fraction. */
