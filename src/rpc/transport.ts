@@ -1,0 +1,156 @@
+// What the protocols of this folder need of a network: byte streams and datagrams, narrow enough to be wrapped (Link)
+// and to be faked in tests. Below them are TCP and UDP sockets.
+import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { connect, type NetConnectOpts, type Socket } from 'node:net'
+
+export interface ByteStream {
+  /** Bytes that were written and have not left this process. */
+  readonly bufferedBytes: number
+  /** Sends the chunks in order. They must not change until they have left. */
+  write(chunks: readonly Buffer[]): void
+  /** No more is received until `resume`. */
+  pause(): void
+  resume(): void
+  /** Ends the stream at once; no event follows. */
+  destroy(): void
+}
+
+export interface ByteStreamEvents {
+  /** It can be written to. */
+  opened(): void
+  received(chunk: Buffer): void
+  /** What was written has left, after more had gathered than one likes to hold. */
+  drained(): void
+  /** It is over, or never began. The last event. */
+  closed(error?: Error): void
+}
+
+/** Opens a stream; its events come later, never from within the call. */
+export type OpenByteStream = (events: ByteStreamEvents) => ByteStream
+
+export interface Datagrams {
+  /** Sends the chunks as one datagram, or loses it. They must not change until it has left. */
+  send(chunks: readonly Buffer[]): void
+  /** No event follows. */
+  close(): void
+}
+
+export interface DatagramEvents {
+  opened(): void
+  received(message: Buffer): void
+  closed(error?: Error): void
+}
+
+/** Opens a socket for datagrams to and from one address; its events come later, never from within the call. */
+export type OpenDatagrams = (events: DatagramEvents) => Datagrams
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** A stream over a socket, connected or connecting. */
+export class SocketStream implements ByteStream {
+  readonly #socket: Socket
+
+  constructor(socket: Socket, events: ByteStreamEvents) {
+    this.#socket = socket
+    let failure: Error | undefined
+    socket
+      .on('connect', () => events.opened())
+      .on('data', (chunk: Buffer) => events.received(chunk))
+      .on('drain', () => events.drained())
+      .on('error', (error) => {
+        failure = error
+      })
+      .on('close', () => events.closed(failure))
+  }
+
+  get bufferedBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  write(chunks: readonly Buffer[]): void {
+    const [first] = chunks
+    if (chunks.length === 1 && first !== undefined) {
+      this.#socket.write(first)
+      return
+    }
+    this.#socket.cork()
+    for (const chunk of chunks) this.#socket.write(chunk)
+    this.#socket.uncork()
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  destroy(): void {
+    this.#socket.removeAllListeners()
+    // What a socket has to say after its end interests nobody, but an error without a listener ends the process.
+    this.#socket.on('error', () => {})
+    this.#socket.destroy()
+  }
+}
+
+/**
+ * Opens TCP connections to an address. A later connection comes from the port of the one before, if that can be had:
+ * the server knows by it that a call is a repetition (the duplicate request cache).
+ */
+export function openTcp({ host, port }: Address): OpenByteStream {
+  let localPort: number | undefined
+  return (events) => {
+    const options: NetConnectOpts = { host, port, noDelay: true, keepAlive: true }
+    const socket = connect(localPort === undefined ? options : { ...options, localPort })
+    return new SocketStream(socket, {
+      opened() {
+        localPort = socket.localPort
+        events.opened()
+      },
+      received: (chunk) => events.received(chunk),
+      drained: () => events.drained(),
+      closed(error) {
+        const code = error !== undefined && 'code' in error ? error.code : undefined
+        if (code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL') localPort = undefined
+        events.closed(error)
+      },
+    })
+  }
+}
+
+/** Opens UDP sockets that are connected to an address: the kernel drops what comes from others. */
+export function openUdp({ host, port }: Address): OpenDatagrams {
+  return (events) => {
+    const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
+    socket
+      .on('connect', () => events.opened())
+      .on('message', (message) => events.received(message))
+      .on('error', (error) => {
+        // Nobody listens there, now: the datagram is lost, as others are.
+        if ('code' in error && error.code === 'ECONNREFUSED') return
+        void closeQuietly(socket)
+        events.closed(error)
+      })
+    socket.connect(port, host)
+    return {
+      send: (chunks) => {
+        // A send that fails loses the datagram; its error comes as an event, too, unless there is a callback.
+        socket.send(chunks as Buffer[], () => {})
+      },
+      close: () => void closeQuietly(socket),
+    }
+  }
+}
+
+/** Closes a socket whose errors interest nobody any more. */
+export function closeQuietly(socket: UdpSocket): Promise<void> {
+  socket.removeAllListeners()
+  socket.on('error', () => {})
+  return new Promise((resolve) => {
+    socket.close(() => resolve())
+  })
+}
