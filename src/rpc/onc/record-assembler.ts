@@ -1,0 +1,131 @@
+// Record marking (RFC 5531 §11), receiving: a byte stream is cut into records, and a record may come in fragments and
+// in any pieces. A pure state machine; records are taken one by one, so that whoever is busy leaves them here.
+import { DecodeError } from '../../codec/errors.ts'
+
+const LAST_FRAGMENT = 0x8000_0000
+/** Fragments of a record: some senders flush every few hundred bytes, nobody needs one per byte of a megabyte. */
+const MOST_FRAGMENTS = 16_384
+const SMALLEST_BUFFER = 1024
+/** From the first 64 KiB, as much as one read gives, straight to a record with 1 MiB of data. */
+const GROWTH = 17
+const EMPTY = Buffer.alloc(0)
+
+export class RecordAssembler {
+  readonly #limit: number
+  /** Chunks that are not consumed, the first from `#at` on. */
+  #chunks: Buffer[] = []
+  #at = 0
+  #unread = 0
+  /** The record so far, if it did not come in one piece. */
+  #record = EMPTY
+  #recordBytes = 0
+  #fragments = 0
+  /** Bytes that the present fragment still lacks; undefined between fragments. */
+  #missing: number | undefined
+  #last = false
+
+  /** `limit`: the most bytes of a record. */
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** Bytes that are held here: records that were not taken, and the beginning of one. */
+  get heldBytes(): number {
+    return this.#unread + this.#record.length
+  }
+
+  push(chunk: Buffer): void {
+    if (chunk.length === 0) return
+    this.#chunks.push(chunk)
+    this.#unread += chunk.length
+  }
+
+  /**
+   * The next record that is complete: a view on the chunk that it came in, or memory of its own. DecodeError if a record
+   * is larger than the limit, before memory is taken for it; the stream makes no sense from there on.
+   */
+  next(): Buffer | undefined {
+    for (;;) {
+      if (this.#missing === undefined && !this.#beginFragment()) return undefined
+      const whole = this.#takeWhole()
+      if (whole !== undefined) return whole
+      if (this.#gather() > 0) return undefined
+      this.#missing = undefined
+      if (this.#last) return this.#endRecord()
+    }
+  }
+
+  /** Reads a fragment's header; false if there is not enough of it. */
+  #beginFragment(): boolean {
+    if (this.#unread < 4) return false
+    const header = this.#byte() * 0x100_0000 + (this.#byte() << 16) + (this.#byte() << 8) + this.#byte()
+    this.#last = header >= LAST_FRAGMENT
+    const length = this.#last ? header - LAST_FRAGMENT : header
+    if (this.#recordBytes + length > this.#limit) {
+      throw new DecodeError(`record of ${this.#recordBytes + length} bytes or more, the maximum is ${this.#limit}`)
+    }
+    if (++this.#fragments > MOST_FRAGMENTS) throw new DecodeError(`record of more than ${MOST_FRAGMENTS} fragments`)
+    this.#missing = length
+    return true
+  }
+
+  /** The record, if its only fragment lies in one chunk: the usual case, without a copy. */
+  #takeWhole(): Buffer | undefined {
+    const length = this.#missing ?? 0
+    const chunk = this.#chunks[0]
+    if (!this.#last || this.#recordBytes > 0 || chunk === undefined || chunk.length - this.#at < length)
+      return undefined
+    const record = chunk.subarray(this.#at, this.#at + length)
+    this.#consume(length)
+    this.#missing = undefined
+    this.#fragments = 0
+    return record
+  }
+
+  /** Copies what there is of the present fragment; returns how much is missing still. */
+  #gather(): number {
+    let missing = this.#missing ?? 0
+    this.#reserve(Math.min(missing, this.#unread), missing)
+    for (let chunk = this.#chunks[0]; chunk !== undefined && missing > 0; chunk = this.#chunks[0]) {
+      const length = Math.min(missing, chunk.length - this.#at)
+      chunk.copy(this.#record, this.#recordBytes, this.#at, this.#at + length)
+      this.#recordBytes += length
+      missing -= length
+      this.#consume(length)
+    }
+    this.#missing = missing
+    return missing
+  }
+
+  /** Makes room: for many times what has come, but not for all that is announced. */
+  #reserve(bytes: number, announced: number): void {
+    const needed = this.#recordBytes + bytes
+    if (needed <= this.#record.length) return
+    const most = this.#last ? this.#recordBytes + announced : this.#limit
+    const grown = Buffer.allocUnsafeSlow(Math.min(most, Math.max(GROWTH * needed, SMALLEST_BUFFER)))
+    this.#record.copy(grown, 0, 0, this.#recordBytes)
+    this.#record = grown
+  }
+
+  #endRecord(): Buffer {
+    const record = this.#record.subarray(0, this.#recordBytes)
+    this.#record = EMPTY
+    this.#recordBytes = 0
+    this.#fragments = 0
+    return record
+  }
+
+  #byte(): number {
+    const byte = this.#chunks[0]?.[this.#at] ?? 0
+    this.#consume(1)
+    return byte
+  }
+
+  #consume(bytes: number): void {
+    this.#at += bytes
+    this.#unread -= bytes
+    if (this.#at < (this.#chunks[0]?.length ?? 0)) return
+    this.#chunks.shift()
+    this.#at = 0
+  }
+}

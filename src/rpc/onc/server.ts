@@ -1,0 +1,241 @@
+// The core of an ONC RPC server: bytes of a call in, bytes of its reply out. No sockets, no timers.
+import { DecodeError } from '../../codec/errors.ts'
+import { EncodingError } from '../../codec/text.ts'
+import { XdrReader, XdrWriter } from '../../codec/xdr.ts'
+import { rpcChannel, traceTime } from '../../trace/trace.ts'
+import { callKey, DuplicateCache, type DuplicateCacheLimits } from './duplicate-cache.ts'
+import { accepted, CALL, CallBody, CallStart, denied, HEADER_BYTES, REPLY, ReplyBody, RPC_VERSION } from './message.ts'
+import { type Peer, peerName } from './peer.ts'
+import type { Procedure } from './program.ts'
+import type { Awaitable, BoundProcedure, OncContext, Service } from './service.ts'
+import { Statistics } from './statistics.ts'
+
+export interface OncServerOptions {
+  readonly duplicates?: DuplicateCacheLimits
+  /** A handler failed, or its result cannot be encoded. The caller is told SYSTEM_ERR. */
+  onError?(error: unknown, procedure: string): void
+}
+
+/** The chunks of a reply, or undefined if there is none. */
+export type Reply = Buffer[] | undefined
+
+const SUCCESS = accepted({ status: 'SUCCESS' })
+const SYSTEM_ERR = accepted({ status: 'SYSTEM_ERR' })
+const GARBAGE_ARGS = accepted({ status: 'GARBAGE_ARGS' })
+
+/** A call that goes to its handler. */
+interface Call {
+  readonly procedure: Procedure<unknown, unknown>
+  readonly context: OncContext
+  readonly bytes: number
+  /** Of the duplicate request cache, if the call is not idempotent. */
+  readonly key: string | undefined
+  readonly startedAt: number
+}
+
+/** A call that came before. */
+interface Repetition {
+  readonly key: string
+  readonly known: 'busy' | Buffer
+  readonly procedure: Procedure<unknown, unknown>
+  readonly peer: Peer
+  readonly received: number
+}
+
+export class OncServer {
+  readonly statistics = new Statistics()
+  readonly #options: OncServerOptions
+  readonly #duplicates: DuplicateCache
+  /** By program and version. */
+  readonly #programs = new Map<number, Map<number, Service>>()
+  /** Calls that are not idempotent and that their handlers are busy with. */
+  readonly #inProgress = new Map<string, { readonly peer: Peer; readonly reply: Promise<Reply> }>()
+  readonly #reader = new XdrReader()
+  readonly #writer = new XdrWriter()
+
+  constructor(services: readonly Service[], options: OncServerOptions = {}) {
+    this.#options = options
+    this.#duplicates = new DuplicateCache(options.duplicates)
+    for (const service of services) {
+      const { number, version, name } = service.program
+      const versions = this.#programs.get(number) ?? new Map<number, Service>()
+      if (versions.has(version)) throw new TypeError(`${name} is served twice`)
+      this.#programs.set(number, versions.set(version, service))
+    }
+  }
+
+  /**
+   * Answers a call, at once if its handler does; a promise never rejects. DecodeError if this is no call at all: then
+   * nothing can be answered, and on a stream nothing that follows makes sense.
+   */
+  answer(message: Buffer, peer: Peer): Awaitable<Reply> {
+    const reader = this.#reader.reset(message)
+    const { xid, type, rpcVersion } = CallStart.read(reader)
+    if (type !== CALL) throw new DecodeError('a reply where a call belongs')
+    if (rpcVersion !== RPC_VERSION) {
+      return this.#refuse(xid, denied({ status: 'RPC_MISMATCH', low: RPC_VERSION, high: RPC_VERSION }))
+    }
+    const body = CallBody.read(reader)
+    const versions = this.#programs.get(body.program)
+    if (versions === undefined) return this.#refuse(xid, accepted({ status: 'PROG_UNAVAIL' }))
+    const service = versions.get(body.version)
+    if (service === undefined) {
+      const [low, high] = [Math.min(...versions.keys()), Math.max(...versions.keys())]
+      return this.#refuse(xid, accepted({ status: 'PROG_MISMATCH', low, high }))
+    }
+    const bound = service.procedures.get(body.procedure)
+    if (bound === undefined) return this.#refuse(xid, accepted({ status: 'PROC_UNAVAIL' }))
+    return this.#call(message, peer, xid, { service, bound, body })
+  }
+
+  #call(
+    message: Buffer,
+    peer: Peer,
+    xid: number,
+    { service, bound, body }: { service: Service; bound: BoundProcedure; body: CallBody },
+  ): Awaitable<Reply> {
+    const { procedure, handler } = bound
+    const caller = peer.credentials.read(body.credential)
+    const context: OncContext = {
+      peer,
+      caller: typeof caller === 'string' ? { flavor: 'AUTH_NONE' } : caller,
+      signal: peer.signal,
+      xid,
+    }
+    // Procedure 0 asks whether somebody is there, and needs no rights (RFC 5531 §12.2).
+    if (procedure.number !== 0) {
+      const why = typeof caller === 'string' ? caller : service.options.authorize?.(context, procedure)
+      if (why !== undefined) return this.#refuse(xid, denied({ status: 'AUTH_ERROR', why }), procedure, message.length)
+    }
+    const encoded = message.subarray(message.length - this.#reader.remaining)
+    const args = this.#readArgs(procedure)
+    if (args instanceof DecodeError) {
+      const { ifNotText } = procedure
+      if (!(args instanceof EncodingError) || ifNotText === undefined) {
+        return this.#refuse(xid, GARBAGE_ARGS, procedure, message.length)
+      }
+      return this.#finish(
+        { procedure, context, bytes: message.length, key: undefined, startedAt: traceStart() },
+        ifNotText,
+      )
+    }
+    const key = procedure.idempotent ? undefined : callKey(peer, xid, body, encoded)
+    if (key !== undefined) {
+      const known = this.#duplicates.begin(key)
+      if (known !== 'new') return this.#repeat({ key, known, procedure, peer, received: message.length })
+    }
+    return this.#run({ procedure, context, bytes: message.length, key, startedAt: traceStart() }, handler, args.value)
+  }
+
+  #run(call: Call, handler: BoundProcedure['handler'], args: unknown): Awaitable<Reply> {
+    try {
+      const result = handler(args, call.context)
+      if (!(result instanceof Promise)) return this.#finish(call, result)
+      const reply = result.then(
+        (value) => this.#finish(call, value),
+        (error: unknown) => this.#fail(call, error),
+      )
+      if (call.key !== undefined) this.#inProgress.set(call.key, { peer: call.context.peer, reply })
+      return reply
+    } catch (error) {
+      return this.#fail(call, error)
+    }
+  }
+
+  #readArgs(procedure: Procedure<unknown, unknown>): { value: unknown } | DecodeError {
+    try {
+      const value = procedure.args.read(this.#reader)
+      this.#reader.finish()
+      return { value }
+    } catch (error) {
+      if (error instanceof DecodeError) return error
+      throw error
+    }
+  }
+
+  #finish(call: Call, result: unknown): Reply {
+    const { procedure, context, key } = call
+    const writer = this.#writer.begin(context.peer.maxReplyBytes)
+    try {
+      writer.u32(context.xid)
+      writer.u32(REPLY)
+      ReplyBody.write(writer, SUCCESS)
+      procedure.result.write(writer, result)
+    } catch (error) {
+      return this.#fail(call, error)
+    }
+    const sent = writer.length
+    const reply = writer.take()
+    if (key !== undefined) {
+      this.#duplicates.done(key, reply)
+      this.#inProgress.delete(key)
+    }
+    this.#count(call, sent)
+    if (rpcChannel.hasSubscribers) this.#trace(call, sent, result)
+    return reply
+  }
+
+  #fail(call: Call, error: unknown): Reply {
+    const { procedure, context, key } = call
+    // What a handler had done when it failed nobody knows; it may well succeed when it is asked again.
+    if (key !== undefined) {
+      this.#duplicates.forget(key)
+      this.#inProgress.delete(key)
+    }
+    this.#options.onError?.(error, procedure.name)
+    return this.#refuse(context.xid, SYSTEM_ERR, procedure, call.bytes)
+  }
+
+  #repeat({ key, known, procedure, peer, received }: Repetition): Awaitable<Reply> {
+    const counters = this.statistics.of(procedure.name)
+    counters.retransmissions++
+    counters.bytesReceived += received
+    if (known === 'busy') {
+      const first = this.#inProgress.get(key)
+      // The answer will come, unless it goes to a connection that is gone while the client asks again over a new one.
+      return first === undefined || first.peer === peer ? undefined : first.reply
+    }
+    counters.bytesSent += known.length
+    return [known]
+  }
+
+  /** A reply of the RPC layer itself. */
+  #refuse(xid: number, body: ReplyBody, procedure?: Procedure<unknown, unknown>, received = 0): Reply {
+    const writer = this.#writer.begin(HEADER_BYTES)
+    writer.u32(xid)
+    writer.u32(REPLY)
+    ReplyBody.write(writer, body)
+    if (procedure !== undefined) {
+      const counters = this.statistics.of(procedure.name)
+      counters.calls++
+      counters.failures++
+      counters.bytesReceived += received
+      counters.bytesSent += writer.length
+    }
+    return writer.take()
+  }
+
+  #count(call: Call, sent: number): void {
+    const counters = this.statistics.of(call.procedure.name)
+    counters.calls++
+    counters.bytesReceived += call.bytes
+    counters.bytesSent += sent
+  }
+
+  #trace({ procedure, context, bytes, startedAt }: Call, sent: number, result: unknown): void {
+    const time = traceTime()
+    const error = procedure.errorOf(result)
+    rpcChannel.publish({
+      time,
+      op: procedure.name,
+      side: 'server',
+      peer: peerName(context.peer),
+      us: startedAt === 0 ? 0 : (time - startedAt) * 1000,
+      bytes: bytes + sent,
+      ...(error === undefined ? {} : { error }),
+    })
+  }
+}
+
+/** When a call began, if anybody wants to know. */
+const traceStart = (): number => (rpcChannel.hasSubscribers ? traceTime() : 0)
