@@ -1,0 +1,95 @@
+// How a client's messages travel: as records of a stream, or as datagrams.
+import { DecodeError } from '../../codec/errors.ts'
+import type { Address, OpenByteStream, OpenDatagrams } from '../transport.ts'
+import { peerName } from './peer.ts'
+import { RecordConnection } from './record-connection.ts'
+
+export interface Channel {
+  /** Bytes that were sent and have not left. */
+  readonly bufferedBytes: number
+  send(chunks: readonly Buffer[]): void
+  /** Ends it; no event follows. */
+  close(): void
+}
+
+export interface ChannelEvents {
+  opened(): void
+  /** A message came. It is a view: who keeps it copies it. */
+  received(message: Buffer): void
+  /** The last event. */
+  closed(error?: unknown): void
+}
+
+/** A way to a server, which can be opened again and again. */
+export interface ChannelKind {
+  readonly transport: 'tcp' | 'udp'
+  /** Address of the server, for people. */
+  readonly peer: string
+  /** The most bytes of a message. */
+  readonly messageBytes: number
+  /** Events come later, never from within the call. */
+  open(events: ChannelEvents): Channel
+}
+
+const RECORD_BYTES = 1024 * 1024 + 64 * 1024
+const DATAGRAM_BYTES = 65_507
+
+/** Messages as records of the streams that `open` opens: `link.stream(openTcp(address))`. */
+export function tcpChannel({ host, port }: Address, open: OpenByteStream, messageBytes = RECORD_BYTES): ChannelKind {
+  return {
+    transport: 'tcp',
+    peer: peerName({ address: host, port }),
+    messageBytes,
+    open(events) {
+      const stream = open({
+        opened: () => events.opened(),
+        received: (chunk) => records.received(chunk),
+        drained: () => {},
+        closed: (error) => events.closed(error),
+      })
+      const records = new RecordConnection(
+        stream,
+        {
+          record: (message) => events.received(message),
+          ready: () => true,
+          failed: (error) => {
+            records.destroy()
+            events.closed(error)
+          },
+        },
+        messageBytes,
+      )
+      return {
+        get bufferedBytes() {
+          return records.bufferedBytes
+        },
+        send: (chunks) => records.send(chunks),
+        close: () => records.destroy(),
+      }
+    },
+  }
+}
+
+/** Messages as datagrams of the sockets that `open` opens: `link.datagrams(openUdp(address))`. */
+export function udpChannel({ host, port }: Address, open: OpenDatagrams): ChannelKind {
+  return {
+    transport: 'udp',
+    peer: peerName({ address: host, port }),
+    messageBytes: DATAGRAM_BYTES,
+    open(events) {
+      const datagrams = open({
+        opened: () => events.opened(),
+        received(message) {
+          try {
+            events.received(message)
+          } catch (error) {
+            // Whoever sent this, it was no reply: as if it had been lost.
+            if (!(error instanceof DecodeError)) throw error
+          }
+        },
+        closed: (error) => events.closed(error),
+      })
+      return { bufferedBytes: 0, send: (chunks) => datagrams.send(chunks), close: () => datagrams.close() }
+    },
+  }
+}
