@@ -13,7 +13,10 @@ interface NetOptions {
 export function define(command: Command): void {
   command
     .argument('<dir>', 'the mount, or anything in it')
-    .argument('[setting...]', 'up, down, latency=50ms,jitter=5ms,bandwidth=1MiB/s,loss=1%')
+    .argument(
+      '[setting...]',
+      'up, down, reset, latency=50ms,jitter=5ms,bandwidth=10mbit,loss=1%,duplicate=1%,reorder=1%',
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',

@@ -42,7 +42,8 @@ export class Link {
   readonly clock: Clock
   readonly #random: () => number
   readonly #attached = new Set<Attached>()
-  readonly #lingering = new Set<ByteStream>()
+  /** Streams that were given up, and whether abruptly. */
+  readonly #lingering = new Map<ByteStream, boolean>()
   readonly #out: Line = { freeAt: Number.NEGATIVE_INFINITY }
   readonly #in: Line = { freeAt: Number.NEGATIVE_INFINITY }
   #state = PERFECT_LINK
@@ -81,7 +82,7 @@ export class Link {
     for (const line of [this.#out, this.#in]) line.freeAt = Number.NEGATIVE_INFINITY
     for (const attached of [...this.#attached]) attached.changed(before)
     if (!up) return
-    for (const stream of this.#lingering) stream.destroy()
+    for (const [stream, abruptly] of this.#lingering) stream.destroy(abruptly)
     this.#lingering.clear()
   }
 
@@ -124,14 +125,14 @@ export class Link {
   }
 
   /** @internal Ends a stream, of which the other side hears only when the link is up. */
-  abandon(stream: ByteStream): void {
+  abandon(stream: ByteStream, abruptly: boolean): void {
     if (this.#state.up) {
-      stream.destroy()
+      stream.destroy(abruptly)
       return
     }
-    this.#lingering.add(stream)
+    this.#lingering.set(stream, abruptly)
     if (this.#lingering.size <= LINGERING) return
-    for (const oldest of this.#lingering) {
+    for (const [oldest] of this.#lingering) {
       this.#lingering.delete(oldest)
       oldest.destroy()
       break
@@ -204,10 +205,10 @@ class LinkStream implements ByteStream {
     this.#settle()
   }
 
-  destroy(): void {
+  destroy(abruptly = false): void {
     if (this.#destroyed) return
     this.#end()
-    if (this.#inner !== undefined) this.#link.abandon(this.#inner)
+    if (this.#inner !== undefined) this.#link.abandon(this.#inner, abruptly)
   }
 
   changed(before: LinkState): void {

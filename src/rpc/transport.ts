@@ -11,8 +11,8 @@ export interface ByteStream {
   /** No more is received until `resume`. */
   pause(): void
   resume(): void
-  /** Ends the stream at once; no event follows. */
-  destroy(): void
+  /** Ends the stream at once; no event follows. `abruptly`: with a reset, and its port is free again. */
+  destroy(abruptly?: boolean): void
 }
 
 export interface ByteStreamEvents {
@@ -89,25 +89,37 @@ export class SocketStream implements ByteStream {
     this.#socket.resume()
   }
 
-  destroy(): void {
+  destroy(abruptly = false): void {
     this.#socket.removeAllListeners()
     // What a socket has to say after its end interests nobody, but an error without a listener ends the process.
     this.#socket.on('error', () => {})
-    this.#socket.destroy()
+    // One that is connecting would be reset only once it is connected.
+    if (abruptly && !this.#socket.connecting) this.#socket.resetAndDestroy()
+    else this.#socket.destroy()
   }
 }
+
+export interface TcpOpenOptions {
+  /** The port that the first connection comes from, if it can be had; else any. */
+  readonly localPort?: number
+}
+
+/** Attempts to come from a port that is taken: the connection before may need a moment to vanish. */
+const PORT_ATTEMPTS = 3
 
 /**
  * Opens TCP connections to an address. A later connection comes from the port of the one before, if that can be had:
  * the server knows by it that a call is a repetition (the duplicate request cache).
  */
-export function openTcp({ host, port }: Address): OpenByteStream {
-  let localPort: number | undefined
+export function openTcp({ host, port }: Address, options: TcpOpenOptions = {}): OpenByteStream {
+  let { localPort } = options
+  let attempts = 0
   return (events) => {
-    const options: NetConnectOpts = { host, port, noDelay: true, keepAlive: true }
-    const socket = connect(localPort === undefined ? options : { ...options, localPort })
+    const to: NetConnectOpts = { host, port, noDelay: true, keepAlive: true }
+    const socket = connect(localPort === undefined ? to : { ...to, localPort })
     return new SocketStream(socket, {
       opened() {
+        attempts = 0
         localPort = socket.localPort
         events.opened()
       },
@@ -115,7 +127,8 @@ export function openTcp({ host, port }: Address): OpenByteStream {
       drained: () => events.drained(),
       closed(error) {
         const code = error !== undefined && 'code' in error ? error.code : undefined
-        if (code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL') localPort = undefined
+        const taken = code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL' || code === 'EACCES'
+        if (taken && ++attempts >= PORT_ATTEMPTS) localPort = undefined
         events.closed(error)
       },
     })

@@ -8,8 +8,8 @@ export interface Channel {
   /** Bytes that were sent and have not left. */
   readonly bufferedBytes: number
   send(chunks: readonly Buffer[]): void
-  /** Ends it; no event follows. */
-  close(): void
+  /** Ends it; no event follows. `abruptly`: a connection is reset. */
+  close(abruptly?: boolean): void
 }
 
 export interface ChannelEvents {
@@ -64,7 +64,7 @@ export function tcpChannel({ host, port }: Address, open: OpenByteStream, messag
           return records.bufferedBytes
         },
         send: (chunks) => records.send(chunks),
-        close: () => records.destroy(),
+        close: (abruptly) => records.destroy(abruptly),
       }
     },
   }

@@ -74,7 +74,8 @@ export class ReconnectingChannel {
   /** Gives up the connection, which seems to lead nowhere, and tries another one. */
   renew(error: unknown): void {
     if (this.#state !== 'open' && this.#state !== 'connecting') return
-    this.#channel?.close()
+    // Reset: the next connection needs its port.
+    this.#channel?.close(true)
     this.#lost(error)
   }
 

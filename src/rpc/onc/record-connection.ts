@@ -85,11 +85,11 @@ export class RecordConnection {
   }
 
   /** Ends the connection; nothing is sent or received from here on. */
-  destroy(): void {
+  destroy(abruptly = false): void {
     this.#ended = true
     this.#outgoing = []
     this.#outgoingBytes = 0
-    this.#stream.destroy()
+    this.#stream.destroy(abruptly)
   }
 
   #pause(paused: boolean): void {

@@ -2,7 +2,7 @@
 import { DecodeError } from '../../codec/errors.ts'
 import { EncodingError } from '../../codec/text.ts'
 import { XdrReader, XdrWriter } from '../../codec/xdr.ts'
-import { rpcChannel, traceTime } from '../../trace/trace.ts'
+import { type RpcEvent, rpcChannel, traceTime } from '../../trace/trace.ts'
 import { callKey, DuplicateCache, type DuplicateCacheLimits } from './duplicate-cache.ts'
 import { accepted, CALL, CallBody, CallStart, denied, HEADER_BYTES, REPLY, ReplyBody, RPC_VERSION } from './message.ts'
 import { type Peer, peerName } from './peer.ts'
@@ -19,28 +19,23 @@ export interface OncServerOptions {
 /** The chunks of a reply, or undefined if there is none. */
 export type Reply = Buffer[] | undefined
 
+const NO_ERROR: CallOutcome = {}
 const SUCCESS = accepted({ status: 'SUCCESS' })
 const SYSTEM_ERR = accepted({ status: 'SYSTEM_ERR' })
 const GARBAGE_ARGS = accepted({ status: 'GARBAGE_ARGS' })
 
-/** A call that goes to its handler. */
+/** A call of a procedure that is served. */
 interface Call {
   readonly procedure: Procedure<unknown, unknown>
   readonly context: OncContext
   readonly bytes: number
-  /** Of the duplicate request cache, if the call is not idempotent. */
-  readonly key: string | undefined
+  /** When it came; 0 if nobody wanted to know. */
   readonly startedAt: number
+  /** In the duplicate request cache, if the call is not idempotent. */
+  key: string | undefined
 }
 
-/** A call that came before. */
-interface Repetition {
-  readonly key: string
-  readonly known: 'busy' | Buffer
-  readonly procedure: Procedure<unknown, unknown>
-  readonly peer: Peer
-  readonly received: number
-}
+type CallOutcome = Pick<RpcEvent, 'error' | 'detail'>
 
 export class OncServer {
   readonly statistics = new Statistics()
@@ -102,29 +97,26 @@ export class OncServer {
       signal: peer.signal,
       xid,
     }
+    const startedAt = rpcChannel.hasSubscribers ? traceTime() : 0
+    const call: Call = { procedure, context, bytes: message.length, startedAt, key: undefined }
     // Procedure 0 asks whether somebody is there, and needs no rights (RFC 5531 §12.2).
     if (procedure.number !== 0) {
       const why = typeof caller === 'string' ? caller : service.options.authorize?.(context, procedure)
-      if (why !== undefined) return this.#refuse(xid, denied({ status: 'AUTH_ERROR', why }), procedure, message.length)
+      if (why !== undefined) return this.#refuse(xid, denied({ status: 'AUTH_ERROR', why }), call)
     }
     const encoded = message.subarray(message.length - this.#reader.remaining)
     const args = this.#readArgs(procedure)
     if (args instanceof DecodeError) {
       const { ifNotText } = procedure
-      if (!(args instanceof EncodingError) || ifNotText === undefined) {
-        return this.#refuse(xid, GARBAGE_ARGS, procedure, message.length)
-      }
-      return this.#finish(
-        { procedure, context, bytes: message.length, key: undefined, startedAt: traceStart() },
-        ifNotText,
-      )
+      if (args instanceof EncodingError && ifNotText !== undefined) return this.#finish(call, ifNotText)
+      return this.#refuse(xid, GARBAGE_ARGS, call)
     }
-    const key = procedure.idempotent ? undefined : callKey(peer, xid, body, encoded)
-    if (key !== undefined) {
-      const known = this.#duplicates.begin(key)
-      if (known !== 'new') return this.#repeat({ key, known, procedure, peer, received: message.length })
+    if (!procedure.idempotent) {
+      call.key = callKey(peer, xid, body, encoded)
+      const known = this.#duplicates.begin(call.key)
+      if (known !== 'new') return this.#repeat(call, call.key, known)
     }
-    return this.#run({ procedure, context, bytes: message.length, key, startedAt: traceStart() }, handler, args.value)
+    return this.#run(call, handler, args.value)
   }
 
   #run(call: Call, handler: BoundProcedure['handler'], args: unknown): Awaitable<Reply> {
@@ -170,8 +162,8 @@ export class OncServer {
       this.#duplicates.done(key, reply)
       this.#inProgress.delete(key)
     }
-    this.#count(call, sent)
-    if (rpcChannel.hasSubscribers) this.#trace(call, sent, result)
+    const error = rpcChannel.hasSubscribers ? procedure.errorOf(result) : undefined
+    this.#count(call, sent, error === undefined ? NO_ERROR : { error })
     return reply
   }
 
@@ -183,48 +175,43 @@ export class OncServer {
       this.#inProgress.delete(key)
     }
     this.#options.onError?.(error, procedure.name)
-    return this.#refuse(context.xid, SYSTEM_ERR, procedure, call.bytes)
+    return this.#refuse(context.xid, SYSTEM_ERR, call)
   }
 
-  #repeat({ key, known, procedure, peer, received }: Repetition): Awaitable<Reply> {
+  #repeat({ procedure, context, bytes }: Call, key: string, known: 'busy' | Buffer): Awaitable<Reply> {
     const counters = this.statistics.of(procedure.name)
     counters.retransmissions++
-    counters.bytesReceived += received
+    counters.bytesReceived += bytes
     if (known === 'busy') {
       const first = this.#inProgress.get(key)
       // The answer will come, unless it goes to a connection that is gone while the client asks again over a new one.
-      return first === undefined || first.peer === peer ? undefined : first.reply
+      return first === undefined || first.peer === context.peer ? undefined : first.reply
     }
     counters.bytesSent += known.length
     return [known]
   }
 
   /** A reply of the RPC layer itself. */
-  #refuse(xid: number, body: ReplyBody, procedure?: Procedure<unknown, unknown>, received = 0): Reply {
+  #refuse(xid: number, body: ReplyBody, call?: Call): Reply {
     const writer = this.#writer.begin(HEADER_BYTES)
     writer.u32(xid)
     writer.u32(REPLY)
     ReplyBody.write(writer, body)
-    if (procedure !== undefined) {
-      const counters = this.statistics.of(procedure.name)
-      counters.calls++
-      counters.failures++
-      counters.bytesReceived += received
-      counters.bytesSent += writer.length
+    if (call !== undefined) {
+      this.statistics.of(call.procedure.name).failures++
+      const detail = body.state === 'MSG_ACCEPTED' ? body.outcome.status : body.reason.status
+      this.#count(call, writer.length, { error: 'EPROTO', detail })
     }
     return writer.take()
   }
 
-  #count(call: Call, sent: number): void {
-    const counters = this.statistics.of(call.procedure.name)
+  #count({ procedure, context, bytes, startedAt }: Call, sent: number, outcome: CallOutcome): void {
+    const counters = this.statistics.of(procedure.name)
     counters.calls++
-    counters.bytesReceived += call.bytes
+    counters.bytesReceived += bytes
     counters.bytesSent += sent
-  }
-
-  #trace({ procedure, context, bytes, startedAt }: Call, sent: number, result: unknown): void {
+    if (!rpcChannel.hasSubscribers) return
     const time = traceTime()
-    const error = procedure.errorOf(result)
     rpcChannel.publish({
       time,
       op: procedure.name,
@@ -232,10 +219,7 @@ export class OncServer {
       peer: peerName(context.peer),
       us: startedAt === 0 ? 0 : (time - startedAt) * 1000,
       bytes: bytes + sent,
-      ...(error === undefined ? {} : { error }),
+      ...outcome,
     })
   }
 }
-
-/** When a call began, if anybody wants to know. */
-const traceStart = (): number => (rpcChannel.hasSubscribers ? traceTime() : 0)

@@ -268,6 +268,7 @@ describe('an ONC RPC client over TCP', () => {
       waiting: [{ op: 'SHELF.REMOVE', since: start, retransmissions: 2 }],
     })
     await clock.pass(100_000, 500)
+    while (client.status().state !== 'connecting') await clock.pass(500)
     await server.accept()
     expect(server.calls()).toEqual([call])
     await server.reply(call as Buffer)

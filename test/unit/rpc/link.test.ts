@@ -1,7 +1,8 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, expectTypeOf, it } from 'vitest'
 import { Link } from '../../../src/rpc/link.ts'
 import type { ByteStream } from '../../../src/rpc/transport.ts'
+import type { NetworkControl } from '../../../src/vfs/control-builtin.ts'
 import { random, seed } from '../../support/random.ts'
 import { FakeDatagrams, FakeNetwork } from './fake-streams.ts'
 import { TestClock } from './test-clock.ts'
@@ -22,6 +23,16 @@ function linkedStream(setting?: string, from = seed()) {
 }
 
 const write = (stream: ByteStream, text: string) => stream.write([Buffer.from(text)])
+
+it('a link is what .proteus/network shows and sets', () => {
+  expectTypeOf<Link>().toExtend<NetworkControl>()
+  const link = new Link()
+  link.set('latency=50ms')
+  link.set('down')
+  expect(link.show()).toBe('down,latency=50ms')
+  link.set('up')
+  expect(link.show()).toBe('up,latency=50ms')
+})
 
 describe('a stream through a link', () => {
   it('passes straight through, without a copy, while the link is up and undelayed', () => {

@@ -20,17 +20,21 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turn()
 }
 
-async function setup(options: OncClientOptions = {}) {
+async function setup(options: OncClientOptions = {}, localPort?: number) {
   const shelf = new Shelf()
   const server = new OncServer([shelf.service])
-  let listener = await listenTcp(server)
+  // Below those that the kernel gives away: no other process can take it while the server is dead.
+  let listener = await listenTcp(server, { port: 10_000 + (process.pid % 10_000) })
   open.push(() => listener.close())
   const link = new Link({ random: random(seed()) })
   const events: string[] = []
-  const client = new OncClient(tcpChannel(listener.address, link.stream(openTcp(listener.address))), {
-    onEvent: ({ type }) => events.push(type),
-    ...options,
-  })
+  const client = new OncClient(
+    tcpChannel(listener.address, link.stream(openTcp(listener.address, localPort === undefined ? {} : { localPort }))),
+    {
+      onEvent: ({ type }) => events.push(type),
+      ...options,
+    },
+  )
   open.push(() => client.close())
   const restart = async (core = server) => {
     const { port } = listener.address
@@ -64,7 +68,8 @@ describe('client and server over TCP', () => {
   })
 
   it('come back from the same port, so that what was executed already is only answered', async () => {
-    const { client, shelf, restart, server } = await setup()
+    // A port that the kernel gives to nobody who does not ask for it.
+    const { client, shelf, restart, server } = await setup({}, 20_000 + (process.pid % 10_000))
     await client.call(LOOKUP, { name: 'notes' })
     const port = shelf.contexts[0]?.peer.port
     shelf.slow = true

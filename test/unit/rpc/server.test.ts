@@ -268,13 +268,15 @@ describe('an observer', () => {
     const listener = (event: RpcEvent) => events.push(event)
     rpcChannel.subscribe(listener)
     await ask(call({ procedure: 1, args: name('nothing') }))
+    await ask(call({ procedure: 6 }))
     rpcChannel.unsubscribe(listener)
     await ask(call({ procedure: 1, args: name('nothing') }))
-    expect(events).toHaveLength(1)
+    expect(events).toHaveLength(2)
+    expect(events[1]).toMatchObject({ op: 'SHELF.FAIL', error: 'EPROTO', detail: 'SYSTEM_ERR' })
     const event = { op: 'SHELF.LOOKUP', side: 'server', peer: '127.0.0.1:700', error: 'ENOENT', bytes: 52 + 28 }
     expect(events[0]).toMatchObject(event)
     const counters = { calls: 2, failures: 0, retransmissions: 0, bytesReceived: 104, bytesSent: 56 }
-    expect(server.statistics.snapshot()).toEqual({ 'SHELF.LOOKUP': counters })
+    expect(server.statistics.snapshot()['SHELF.LOOKUP']).toEqual(counters)
   })
 })
 
