@@ -172,6 +172,8 @@ class LinkStream implements ByteStream {
           else this.#receive(chunk.length, () => events.received(chunk))
         },
         drained: () => this.#drained(),
+        // What is under way here comes first, and belongs there.
+        room: () => (link.direct && this.#in.empty && !this.#destroyed ? events.room?.() : undefined),
         closed: (error) =>
           this.#receive(0, () => {
             this.#end()

@@ -1,7 +1,7 @@
 // What the protocols of this folder need of a network: byte streams and datagrams, narrow enough to be wrapped (Link)
 // and to be faked in tests. Below them are TCP and UDP sockets.
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
-import { connect, type NetConnectOpts, type Socket } from 'node:net'
+import { connect, type NetConnectOpts, type OnReadOpts, type Socket } from 'node:net'
 
 export interface ByteStream {
   /** Bytes that were written and have not left this process. */
@@ -23,6 +23,8 @@ export interface ByteStreamEvents {
   drained(): void
   /** It is over, or never began. The last event. */
   closed(error?: Error): void
+  /** Where the next bytes should go, to save a copy. They may come elsewhere all the same, and fewer. */
+  room?(): Buffer | undefined
 }
 
 /** Opens a stream; its events come later, never from within the call. */
@@ -99,6 +101,31 @@ export class SocketStream implements ByteStream {
   }
 }
 
+/** What is read at once if nobody says where. */
+const READ_BYTES = 64 * 1024
+
+/** Reads to where the receiver wants it, or into blocks that are never written to twice. */
+function readInto(events: ByteStreamEvents): OnReadOpts {
+  let block = Buffer.alloc(0)
+  let asked = false
+  return {
+    buffer() {
+      // The first time is before the stream exists for whoever opens it.
+      const room = asked ? events.room?.() : undefined
+      asked = true
+      if (room !== undefined) return room
+      if (block.length < READ_BYTES / 4) block = Buffer.allocUnsafeSlow(READ_BYTES)
+      return block
+    },
+    callback(length, buffer) {
+      const chunk = Buffer.from(buffer.buffer, buffer.byteOffset, length)
+      if (buffer === block) block = block.subarray(length)
+      events.received(chunk)
+      return true
+    },
+  }
+}
+
 export interface TcpOpenOptions {
   /** The port that the first connection comes from, if it can be had; else any. */
   readonly localPort?: number
@@ -115,7 +142,8 @@ export function openTcp({ host, port }: Address, options: TcpOpenOptions = {}): 
   let { localPort } = options
   let attempts = 0
   return (events) => {
-    const to: NetConnectOpts = { host, port, noDelay: true, keepAlive: true }
+    const onread = readInto(events)
+    const to: NetConnectOpts = { host, port, noDelay: true, keepAlive: true, onread }
     const socket = connect(localPort === undefined ? to : { ...to, localPort })
     return new SocketStream(socket, {
       opened() {

@@ -45,6 +45,7 @@ export function tcpChannel({ host, port }: Address, open: OpenByteStream, messag
         opened: () => events.opened(),
         received: (chunk) => records.received(chunk),
         drained: () => {},
+        room: () => records.room(),
         closed: (error) => events.closed(error),
       })
       const records = new RecordConnection(

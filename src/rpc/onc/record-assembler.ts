@@ -8,6 +8,8 @@ const MOST_FRAGMENTS = 16_384
 const SMALLEST_BUFFER = 1024
 /** From the first 64 KiB, as much as one read gives, straight to a record with 1 MiB of data. */
 const GROWTH = 17
+/** From here on reading to the right place is worth a smaller read. */
+const DIRECT_BYTES = 64 * 1024
 const EMPTY = Buffer.alloc(0)
 
 export class RecordAssembler {
@@ -34,8 +36,21 @@ export class RecordAssembler {
     return this.#unread + this.#record.length
   }
 
+  /** Where the next bytes of a large record belong: what is read to there need not be copied. */
+  room(): Buffer | undefined {
+    const missing = this.#missing ?? 0
+    if (missing < DIRECT_BYTES || this.#unread > 0) return undefined
+    if (this.#record.length === this.#recordBytes) this.#reserve(DIRECT_BYTES, missing)
+    return this.#record.subarray(this.#recordBytes, this.#recordBytes + missing)
+  }
+
   push(chunk: Buffer): void {
     if (chunk.length === 0) return
+    if (this.#inPlace(chunk)) {
+      this.#recordBytes += chunk.length
+      this.#missing = (this.#missing ?? 0) - chunk.length
+      return
+    }
     this.#chunks.push(chunk)
     this.#unread += chunk.length
   }
@@ -53,6 +68,16 @@ export class RecordAssembler {
       this.#missing = undefined
       if (this.#last) return this.#endRecord()
     }
+  }
+
+  /** Whether the chunk was read to where `room` said. */
+  #inPlace({ buffer, byteOffset, length }: Buffer): boolean {
+    return (
+      buffer === this.#record.buffer &&
+      byteOffset === this.#record.byteOffset + this.#recordBytes &&
+      this.#unread === 0 &&
+      length <= (this.#missing ?? 0)
+    )
   }
 
   /** Reads a fragment's header; false if there is not enough of it. */

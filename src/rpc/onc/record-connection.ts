@@ -44,6 +44,11 @@ export class RecordConnection {
     return this.#records.heldBytes
   }
 
+  /** Where the next bytes should go: see `ByteStreamEvents.room`. */
+  room(): Buffer | undefined {
+    return this.#ended ? undefined : this.#records.room()
+  }
+
   /** Bytes came from the stream. */
   received(chunk: Buffer): void {
     if (this.#ended) return

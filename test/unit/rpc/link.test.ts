@@ -140,6 +140,22 @@ describe('a stream through a link', () => {
     expect(seen).toEqual([])
   })
 
+  it('is read to where the receiver wants it, unless something is under way', () => {
+    const { clock, link } = linkedStream()
+    const network = new FakeNetwork()
+    const room = Buffer.alloc(10)
+    link.stream(network.open)({ opened() {}, received() {}, drained() {}, closed() {}, room: () => room })
+    const { events } = network.last
+    expect(events.room?.()).toBe(room)
+    link.set('latency=1ms')
+    expect(events.room?.()).toBeUndefined()
+    events.received(Buffer.from('late'))
+    link.set('reset')
+    expect(events.room?.()).toBeUndefined()
+    clock.advance(1)
+    expect(events.room?.()).toBe(room)
+  })
+
   it('that has much under way is not read further', () => {
     const { clock, network } = linkedStream('latency=100ms')
     clock.advance(100)

@@ -111,6 +111,22 @@ describe('client and server over TCP', () => {
     expect((await client.call(READ, { count: 200_000 })).data).toHaveLength(200_000)
   })
 
+  it('lose and mix up nothing while the network changes under large data', async () => {
+    const { client, link } = await setup()
+    const expected = Buffer.alloc(1024 * 1024, 'd')
+    const reads = Array.from({ length: 30 }, () => client.call(READ, { count: expected.length }))
+    let done = false
+    const changes = (async () => {
+      for (const setting of ['latency=1ms', 'down', 'up', 'reset', 'down', 'reset', 'jitter=3ms']) {
+        for (let turns = 0; turns < 3 && !done; turns++) await turn()
+        link.set(setting)
+      }
+    })()
+    for (const read of reads) expect((await read).data.equals(expected)).toBe(true)
+    done = true
+    await changes
+  })
+
   it('a soft call fails while nobody listens', async () => {
     const { client, listener } = await setup({ hard: false, timeoMs: 20, retrans: 1 })
     await listener().close()

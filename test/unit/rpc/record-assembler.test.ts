@@ -107,6 +107,33 @@ describe('record marking', () => {
     expect(assembler.next()?.equals(record)).toBe(true)
   })
 
+  it('lets large records be read to where they belong, or elsewhere', () => {
+    const [first, second] = [Buffer.alloc(400_000, 'first'), Buffer.alloc(200_000, 'second')]
+    const stream = Buffer.concat([inFragments(first, [150_000]), inFragments(second, [])])
+    const steps = fc.infiniteStream(fc.record({ size: fc.integer({ min: 1, max: 100_000 }), inPlace: fc.boolean() }))
+    fc.assert(
+      fc.property(steps, (pieces) => {
+        const assembler = new RecordAssembler(500_000)
+        const seen: Buffer[] = []
+        let spared = 0
+        for (let at = 0; at < stream.length; ) {
+          const { size, inPlace } = pieces.next().value as { size: number; inPlace: boolean }
+          const piece = stream.subarray(at, at + size)
+          const room = inPlace ? assembler.room() : undefined
+          const length = room === undefined ? piece.length : piece.copy(room)
+          spared += room === undefined ? 0 : length
+          assembler.push(room === undefined ? piece : room.subarray(0, length))
+          at += length
+          seen.push(...all(assembler))
+        }
+        expect(seen.map((record) => record.length)).toEqual([first.length, second.length])
+        expect(seen[0]?.equals(first) && seen[1]?.equals(second)).toBe(true)
+        expect(spared).toBeLessThanOrEqual(stream.length)
+      }),
+      { numRuns: 50 },
+    )
+  })
+
   it('answers random bytes with records or DecodeError', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 100 })), (chunks) => {
