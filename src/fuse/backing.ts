@@ -37,8 +37,8 @@ export class BackingFiles {
     this.#onRefused = onRefused
   }
 
-  /** What to tell the kernel about a new open of `node`. */
-  open(node: NodeId, handle: Handle, { fd, key }: Backing): { flags: number; backingId: number } {
+  /** What to tell the kernel about a new open of `node`. `directIo`: the file system is asked for each read and write. */
+  open(node: NodeId, handle: Handle, { fd, key }: Backing, directIo: boolean): { flags: number; backingId: number } {
     let file = this.#registered.get(node)
     if (file !== undefined && file.key !== key) {
       if (file.opens > 0) throw new FsError('EIO', 'this node has another backing file: a new one needs a new node')
@@ -47,12 +47,12 @@ export class BackingFiles {
     }
     file ??= this.#register(node, fd, key)
     if (file === undefined) {
-      this.#handles.set(handle, { fd })
+      if (!directIo) this.#handles.set(handle, { fd })
       return { flags: FOPEN.DIRECT_IO | FOPEN.PARALLEL_DIRECT_WRITES, backingId: 0 }
     }
     if (file.opens++ === 0) this.#idle.delete(file)
     this.#handles.set(handle, file)
-    return { flags: FOPEN.PASSTHROUGH, backingId: file.id }
+    return { flags: FOPEN.PASSTHROUGH | (directIo ? FOPEN.DIRECT_IO : 0), backingId: file.id }
   }
 
   #register(node: NodeId, fd: number, key: object): Registered | undefined {

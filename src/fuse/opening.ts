@@ -27,10 +27,10 @@ export function open(s: Session, q: Request): Awaitable<Opened> {
 }
 
 export function putOpen(s: Session, node: number, opened: Opened, at = HEADER_BYTES): number {
-  const { handle, backing } = opened
-  let flags = opened.directIo ? P.FOPEN.DIRECT_IO : 0
+  const { handle, backing, directIo = false } = opened
+  let flags = directIo ? P.FOPEN.DIRECT_IO : 0
   let backingId = 0
-  if (backing) ({ flags, backingId } = s.backing.open(node, handle, backing))
+  if (backing) ({ flags, backingId } = s.backing.open(node, handle, backing, directIo))
   if (opened.keepCache) flags |= P.FOPEN.KEEP_CACHE
   if (opened.nonSeekable) flags |= P.FOPEN.STREAM
   return s.reply.putOpen({ handle, flags, backingId }, at)

@@ -160,11 +160,11 @@ export class PortableOperations implements PortableCalls {
 
   open(path: string, flags: number): Promise<number> {
     return this.#paths.use(path, async (node) => {
-      const { handle, backing } = await this.#fs.open(this.#context, node, flags)
+      const { handle, backing, directIo } = await this.#fs.open(this.#context, node, flags)
       // An open file keeps its node, as in a kernel.
       this.#paths.retain(node)
       const fd = this.#freeFd()
-      this.#files.set(fd, { node, handle, flags, backing: backing?.fd })
+      this.#files.set(fd, { node, handle, flags, backing: directIo ? undefined : backing?.fd })
       return fd
     })
   }

@@ -47,7 +47,7 @@ export interface AttributesReply {
   readonly attributesTtlMs: TtlMs
 }
 
-/** What an open decides about the kernel's data cache. At most one of `backing` and `directIo`. */
+/** What an open decides about the kernel's data cache. */
 export interface Opened {
   readonly handle: Handle
   /**
@@ -57,7 +57,10 @@ export interface Opened {
    * the kernel takes one backing file per node at a time.
    */
   readonly backing?: { readonly fd: number; readonly key: object }
-  /** Every read and write is asked of the file system; nothing is cached. */
+  /**
+   * Every read and write is asked of the file system; nothing is cached. With `backing` only mappings go to that file:
+   * as long as some open of a node has one, the kernel takes no open of it without.
+   */
   readonly directIo?: boolean
   /** The pages cached by earlier opens are still right. */
   readonly keepCache?: boolean

@@ -1,5 +1,6 @@
 // stat(2), chmod(2), chown(2), utimensat(2): what they tell, what they change, which times move.
 import { expect } from 'vitest'
+import { run } from '../support/run.ts'
 import { O } from '../support/syscalls.ts'
 import { type Area, alice, bob, fails, needs, permissions, type World } from './world.ts'
 
@@ -134,6 +135,36 @@ export const attributes: Area = {
     await t.as(alice).truncate(path, 1)
     expect(permissions((await t.p.stat(path)).mode)).toBe(0o777)
   }),
+
+  'a file with set-id bits is written while others read it, and loses them': needs(
+    ['otherUsers', 'callers'],
+    async (t) => {
+      const path = await t.file('f', 'abc', 0o666)
+      await t.p.chmod(path, 0o6777)
+      const reader = await t.p.open(path, O.RDONLY)
+      const program = `printf XY | dd of="${path}" bs=2 conv=notrunc status=none`
+      await run('setpriv', [
+        '--reuid',
+        `${alice.uid}`,
+        '--regid',
+        `${alice.gid}`,
+        '--clear-groups',
+        'sh',
+        '-c',
+        program,
+      ])
+      expect(await t.p.pread(reader, 10, 0)).toBe('XYc')
+      expect(permissions((await t.p.stat(path)).mode)).toBe(0o777)
+    },
+  ),
+
+  'a file that gets set-id bits while it is open can be opened for writing again': async (t) => {
+    const first = await t.p.open(await t.file('f', 'abc'), O.RDWR)
+    await t.p.fchmod(first, 0o4755)
+    const second = await t.p.open(t.at('f'), O.RDWR)
+    expect(await t.p.pwrite(second, 'X', 0)).toBe(1)
+    expect(await t.p.pread(first, 10, 0)).toBe('Xbc')
+  },
 
   'utimens sets both times to the second': async (t) => {
     await t.p.utimens(await t.file('f'), 5n * S, past)

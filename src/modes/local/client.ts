@@ -225,14 +225,12 @@ export class LocalFileSystem implements FileSystem {
   #opened(ino: number, content: Content, flags: number): Opened {
     const handle = this.#nextHandle++
     this.#files.set(handle, { ino, content })
-    if (!this.#passesThrough(ino, flags)) return { handle, directIo: true }
-    return { handle, backing: { fd: content.fd, key: content.file } }
-  }
-
-  /** Writes that must be seen here go through here: those that count against a quota or may not keep set-id bits. */
-  #passesThrough(ino: number, flags: number): boolean {
-    if (!opensForWrite(flags)) return true
-    return this.#volume.allowsPassthrough && (this.#volume.modeOf(ino) & (S_ISUID | S_ISGID)) === 0
+    // Writes that count against a quota must be seen here, and the kernel takes no node half passed through.
+    if (!this.#volume.allowsPassthrough) return { handle, directIo: true }
+    const backing = { fd: content.fd, key: content.file }
+    // So must writes that may not keep set-id bits.
+    const mayLoseBits = opensForWrite(flags) && (this.#volume.modeOf(ino) & (S_ISUID | S_ISGID)) !== 0
+    return mayLoseBits ? { handle, backing, directIo: true } : { handle, backing }
   }
 
   read(_context: CallContext, handle: Handle, offset: number, length: number): ReadResult {

@@ -285,6 +285,41 @@ describe('passthrough', () => {
     expect(kernel.backings).toEqual(Array.from({ length: 256 }, (_, i) => 43 + i))
   })
 
+  it('a handle of which every read and write is asked passes through, too: for the mappings of it', () => {
+    let handle = 0
+    const reads: number[] = []
+    const kernel = initialized({
+      open: () => ({ handle: ++handle, backing: { fd: 3, key: kernel }, directIo: handle === 2 }),
+      read: (_context, asked) => {
+        reads.push(asked)
+        return Buffer.from('asked')
+      },
+    })
+    expect([open(kernel, 5), open(kernel, 5)]).toMatchObject([
+      { flags: P.FOPEN.PASSTHROUGH, backing: 1 },
+      { flags: P.FOPEN.PASSTHROUGH | P.FOPEN.DIRECT_IO, backing: 1 },
+    ])
+    kernel.send(15, 5, P.TransferIn.encode({ handle: 2, offset: 0, size: 10 }))
+    expect(reads).toEqual([2])
+  })
+
+  it('a handle of which every read and write is asked is asked also when the kernel refuses the backing file', () => {
+    const reads: number[] = []
+    const kernel = initialized({
+      open: () => ({ handle: 7, backing: { fd: 3, key: kernel }, directIo: true }),
+      read: (_context, asked) => {
+        reads.push(asked)
+        return Buffer.from('asked')
+      },
+      release: () => undefined,
+    })
+    kernel.refuseBacking = true
+    expect(open(kernel, 5).flags & (P.FOPEN.PASSTHROUGH | P.FOPEN.DIRECT_IO)).toBe(P.FOPEN.DIRECT_IO)
+    kernel.send(15, 5, P.TransferIn.encode({ handle: 7, offset: 0, size: 10 }))
+    expect([reads, kernel.fileReplies]).toEqual([[7], []])
+    expect(release(kernel, 5, 7).errno).toBe(0)
+  })
+
   it('serves reads itself when the kernel refuses', () => {
     const kernel = initialized(opening({}))
     kernel.refuseBacking = true
