@@ -91,6 +91,25 @@ export const i64: FieldKind<number> = {
   }),
 }
 
+/**
+ * A signed 64-bit value that a program chose, of which the kernel lets any through: a position in a file, a time. Beyond
+ * the safe integers it is the nearest of them, for the file system to refuse or to cut.
+ */
+export const clamped: FieldKind<number> = {
+  size: 8,
+  accessor: (offset) => ({
+    get() {
+      const value =
+        this.view.getInt32(this.base + offset + 4, true) * TWO_32 + this.view.getUint32(this.base + offset, true)
+      return Math.min(Math.max(value, Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER)
+    },
+    set(value) {
+      this.view.setUint32(this.base + offset, value >>> 0, true)
+      this.view.setInt32(this.base + offset + 4, Math.floor(value / TWO_32), true)
+    },
+  }),
+}
+
 /** An unsigned 64-bit value of any size, as bigint: hashes and other opaque numbers. */
 export const u64big: FieldKind<bigint> = {
   size: 8,

@@ -1,6 +1,6 @@
 // The kernel's FUSE protocol 7.x up to 7.45: records and constants, after <linux/fuse.h>. Names in comments are the
 // header's. Own definitions, since an installed header may be older than the running kernel.
-import { i32, i64, record, u16, u32, u64, u64big } from '../codec/record.ts'
+import { clamped, i32, i64, record, u16, u32, u64, u64big } from '../codec/record.ts'
 
 export const FUSE_MAJOR = 7
 export const FUSE_MINOR = 45
@@ -127,11 +127,11 @@ export const SetattrIn = record({
   valid: u32,
   _padding: u32,
   handle: u64,
-  size: u64,
+  size: clamped,
   _lockOwner: u64big,
-  atime: i64,
-  mtime: i64,
-  ctime: i64,
+  atime: clamped,
+  mtime: clamped,
+  ctime: clamped,
   atimeNsec: u32,
   mtimeNsec: u32,
   ctimeNsec: u32,
@@ -179,15 +179,15 @@ export const LockIn = record({
   _padding: u32,
 })
 export const LockOut = record({ start: u64big, end: u64big, type: u32, pid: u32 })
-export const FallocateIn = record({ handle: u64, offset: u64, length: u64, mode: u32, _padding: u32 })
-export const LseekIn = record({ handle: u64, offset: u64, whence: u32, _padding: u32 })
+export const FallocateIn = record({ handle: u64, offset: clamped, length: clamped, mode: u32, _padding: u32 })
+export const LseekIn = record({ handle: u64, offset: clamped, whence: u32, _padding: u32 })
 export const LseekOut = record({ offset: u64 })
 export const CopyFileRangeIn = record({
   handleIn: u64,
-  offsetIn: u64,
+  offsetIn: clamped,
   nodeOut: u64,
   handleOut: u64,
-  offsetOut: u64,
+  offsetOut: clamped,
   length: u64big,
   flags: u64big,
 })

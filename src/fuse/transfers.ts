@@ -69,6 +69,7 @@ export function lseek(s: Session, q: Request): Awaitable<number> {
   const { handle, offset, whence } = new P.LseekIn().at(s.view, ARGUMENTS)
   const what = whence === 3 ? 'data' : whence === 4 ? 'hole' : undefined
   if (what === undefined) throw new FsError('EINVAL')
+  if (offset < 0) throw new FsError('ENXIO')
   return optional(s.fileSystem.allocation).seek(q, handle, offset, what)
 }
 

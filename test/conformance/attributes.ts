@@ -193,6 +193,13 @@ export const attributes: Area = {
     }
   }),
 
+  'times that no file can have are cut to some that it can': needs('exactTimes', async (t) => {
+    await t.file('f')
+    await t.p.utimens(t.at('f'), -(2n ** 62n) * S, 2n ** 62n * S)
+    const { atimeNs, mtimeNs } = await t.p.stat(t.at('f'))
+    expect([atimeNs < -1_000_000_000n * S, mtimeNs > 2n ** 33n * S]).toEqual([true, true])
+  }),
+
   'UTIME_OMIT leaves a time, UTIME_NOW takes the clock': needs('exactTimes', async (t) => {
     await t.file('f')
     await t.p.utimens(t.at('f'), 3n * S, 4n * S)

@@ -43,6 +43,22 @@ export const holes: Area = {
     for (const whence of [SEEK.DATA, SEEK.HOLE]) await fails(t.p.lseek(fd, 5000, whence), 'ENXIO')
   },
 
+  'SEEK_DATA and SEEK_HOLE before the start or far beyond the end of a file: ENXIO': needs('holes', async (t) => {
+    const fd = await t.p.open(await t.file('f', 'abc'), O.RDONLY)
+    for (const offset of [-1, -(2 ** 62), 2 ** 53, 2 ** 62])
+      for (const whence of [SEEK.DATA, SEEK.HOLE]) await fails(t.p.lseek(fd, offset, whence), 'ENXIO')
+  }),
+
+  'fallocate beyond what a file can have is EFBIG': needs('fallocate', async (t) => {
+    const fd = await t.p.open(await t.file('f', 'abc'), O.RDWR)
+    for (const [offset, length] of [
+      [2 ** 62, 1],
+      [1, 2 ** 62],
+    ] as const)
+      await fails(t.p.fallocate(fd, 0, offset, length), 'EFBIG')
+    expect((await t.p.fstat(fd)).size).toBe(3)
+  }),
+
   'fallocate extends the file with zeros': needs('fallocate', async (t) => {
     const fd = await t.p.open(await t.file('f', 'abc'), O.RDWR)
     await t.p.fallocate(fd, 0, 0, 10_000)

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { DecodeError } from '../../../src/codec/errors.ts'
-import { i32, i64, record, u16, u32, u64, u64big, viewOf } from '../../../src/codec/record.ts'
+import { clamped, i32, i64, record, u16, u32, u64, u64big, viewOf } from '../../../src/codec/record.ts'
 import { decodeUtf8, EncodingError, endOfText } from '../../../src/codec/text.ts'
 
 const All = record({ a: u16, _gap: u16, b: u32, c: u64, d: i64, e: i32, f: u64big })
@@ -47,6 +47,23 @@ describe('record', () => {
         } catch (error) {
           expect(error).toBeInstanceOf(DecodeError)
         }
+      }),
+    )
+  })
+
+  it('clamps to the safe integers what programs may choose', () => {
+    const One = record({ value: clamped })
+    const clamp = (value: bigint): bigint =>
+      BigInt(Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, Number(value))))
+    fc.assert(
+      fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), (value) => {
+        const bytes = new Uint8Array(new BigInt64Array([value]).buffer)
+        expect(BigInt(new One().at(viewOf(bytes), 0).value)).toBe(clamp(value))
+      }),
+    )
+    fc.assert(
+      fc.property(fc.maxSafeInteger(), (value) => {
+        expect(new One().at(viewOf(One.encode({ value })), 0).value).toBe(value)
       }),
     )
   })
