@@ -1,15 +1,15 @@
-// The serving process: mounts, or a mode's server. Started by the commands (support/serving.ts), not by people.
+// The serving process: mounts, or a mode's server. Started by the commands (src/serving), not by people.
 // It must never touch a mount that it serves: a synchronous call there would wait for itself.
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { type MountedFileSystem, mount } from '../fuse/mount.ts'
+import { usersOf } from '../serving/processes.ts'
+import type { ParentMessage, ServingMessage, ServingSpec } from '../serving/serving.ts'
+import { unmount } from '../serving/target.ts'
 import { withControlDirectory } from '../vfs/control.ts'
 import { CliError, describeError, errorCode } from './exit.ts'
 import { loadMode } from './modes.ts'
 import { describeMountFailure } from './support/mount-failure.ts'
-import { usersOf } from './support/processes.ts'
-import type { ParentMessage, ServingMessage, ServingSpec } from './support/serving.ts'
-import { unmount } from './support/target.ts'
 import { parseUrl } from './support/url.ts'
 
 /** How long programs that still use a mount have to close what they have open, in milliseconds. */

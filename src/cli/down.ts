@@ -1,12 +1,12 @@
 // `proteus down`: ends exactly what `proteus up` started on a data directory.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { type LabState, readLab, removeLab } from '../lab/lab-state.ts'
+import { type Ending, endProcess, isAlive, signal, waitForEnd } from '../serving/processes.ts'
+import { cleanTargets } from '../serving/target.ts'
 import { CliError, usageError } from './exit.ts'
-import { type LabState, readLab, removeLab } from './support/lab-state.ts'
 import { dataOption, examples, jsonOption } from './support/options.ts'
 import { createOutput, type Output, shown } from './support/output.ts'
-import { type Ending, endProcess, isAlive, signal, waitForEnd } from './support/processes.ts'
-import { cleanTargets } from './support/target.ts'
 
 /** How long a process has to close in peace unless the user says otherwise, in seconds. */
 const GRACE_SECONDS = '15'

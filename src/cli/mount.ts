@@ -2,20 +2,21 @@
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
+import { logPath } from '../lab/lab-state.ts'
 import type { Address } from '../modes/mode.ts'
+import { makeDirectory, realTarget } from '../serving/directories.ts'
+import { readMountTable } from '../serving/mount-table.ts'
+import { signal } from '../serving/processes.ts'
+import { type Driver, describeExit, startServing } from '../serving/serving.ts'
+import { checkLayout, cleanTargets, prepareTarget } from '../serving/target.ts'
 import { CliError } from './exit.ts'
 import { loadMode } from './modes.ts'
-import { makeDirectory, realTarget } from './support/directories.ts'
+import { DAEMON } from './support/daemon-program.ts'
 import { explainStart } from './support/explain-start.ts'
-import { logPath } from './support/lab-state.ts'
 import { resolveMountOptions } from './support/mount-options.ts'
-import { readMountTable } from './support/mount-table.ts'
 import { driverOption, examples, jsonOption, mountOptionsOption } from './support/options.ts'
 import { createOutput, shown } from './support/output.ts'
-import { signal } from './support/processes.ts'
-import { type Driver, describeExit, startServing } from './support/serving.ts'
 import { stopOnSignals } from './support/signals.ts'
-import { checkLayout, cleanTargets, prepareTarget } from './support/target.ts'
 import { parseUrl } from './support/url.ts'
 
 interface MountCommandOptions {
@@ -57,7 +58,7 @@ async function mount(url: string, dir: string, options: MountCommandOptions): Pr
 
   const absolute = address.directory === undefined ? url : `${address.mode}:${address.directory}`
   const spec = { role: 'mount', url: absolute, targets: [target], driver: options.driver, options: flags } as const
-  const serving = startServing(spec, { log })
+  const serving = startServing(spec, { program: DAEMON, log })
   const stop = stopOnSignals(
     { stop: () => signal(serving.id, 'SIGTERM'), kill: () => signal(serving.id, 'SIGKILL') },
     output,

@@ -1,14 +1,15 @@
 // `proteus serve`: a mode's server alone, in the foreground.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { logPath } from '../lab/lab-state.ts'
+import { makeDirectory } from '../serving/directories.ts'
+import { signal } from '../serving/processes.ts'
+import { describeExit, startServing } from '../serving/serving.ts'
 import { CliError, usageError } from './exit.ts'
 import { loadMode } from './modes.ts'
-import { makeDirectory } from './support/directories.ts'
-import { logPath } from './support/lab-state.ts'
+import { DAEMON } from './support/daemon-program.ts'
 import { dataOption, examples, jsonOption } from './support/options.ts'
 import { createOutput } from './support/output.ts'
-import { signal } from './support/processes.ts'
-import { describeExit, startServing } from './support/serving.ts'
 import { stopOnSignals } from './support/signals.ts'
 
 interface ServeOptions {
@@ -45,7 +46,10 @@ async function serve(name: string, { data: directory, host, port, json }: ServeO
   }
   const data = resolve(directory)
   makeDirectory(data, 0o700)
-  const serving = startServing({ role: 'server', mode: name, data, host, port }, { log: logPath(data) })
+  const serving = startServing(
+    { role: 'server', mode: name, data, host, port },
+    { program: DAEMON, log: logPath(data) },
+  )
   const stop = stopOnSignals(
     { stop: () => signal(serving.id, 'SIGTERM'), kill: () => signal(serving.id, 'SIGKILL') },
     output,

@@ -1,14 +1,14 @@
 // `proteus status`: the lab on a data directory, its processes and its mounts.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { isRunning, type LabState, readLab } from '../lab/lab-state.ts'
+import { mountedOn, readMountTable } from '../serving/mount-table.ts'
+import { isAlive } from '../serving/processes.ts'
+import { targetState } from '../serving/target.ts'
 import { describeError, EXIT } from './exit.ts'
 import { type MountStatus, readStatus } from './support/control-access.ts'
-import { isRunning, type LabState, readLab } from './support/lab-state.ts'
-import { mountedOn, readMountTable } from './support/mount-table.ts'
 import { dataOption, examples, jsonOption } from './support/options.ts'
 import { columns, createOutput, type Output, shown } from './support/output.ts'
-import { isAlive } from './support/processes.ts'
-import { targetState } from './support/target.ts'
 
 interface StatusOptions {
   readonly data: string

@@ -1,9 +1,9 @@
 // `proteus trace`: the events of a mount, one line each, as they come.
 import { createInterface } from 'node:readline'
 import type { Command } from 'commander'
+import { streamFileInChild } from '../serving/child-io.ts'
 import { formatTrace, type TraceRecord } from '../trace/trace.ts'
 import { CliError } from './exit.ts'
-import { streamFileInChild } from './support/child-io.ts'
 import { controlPath, describeFailure, findMount, readStatus } from './support/control-access.ts'
 import { examples, jsonOption } from './support/options.ts'
 import { createOutput } from './support/output.ts'

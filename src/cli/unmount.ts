@@ -1,13 +1,13 @@
 // `proteus unmount`: takes a mount away; its serving process ends by itself when it has no other.
 import type { Command } from 'commander'
+import { realTarget } from '../serving/directories.ts'
+import { isFuse, isProbablyOurs, type MountEntry, mountedOn, readMountTable } from '../serving/mount-table.ts'
+import { processNow, usersOf, waitForEnd } from '../serving/processes.ts'
+import { ANSWER_MS, unmount as takeOff, targetState } from '../serving/target.ts'
 import { CliError, errorCode } from './exit.ts'
 import { readStatus } from './support/control-access.ts'
-import { realTarget } from './support/directories.ts'
-import { isFuse, isProbablyOurs, type MountEntry, mountedOn, readMountTable } from './support/mount-table.ts'
 import { examples, jsonOption } from './support/options.ts'
 import { createOutput, shown } from './support/output.ts'
-import { processNow, usersOf, waitForEnd } from './support/processes.ts'
-import { ANSWER_MS, unmount as takeOff, targetState } from './support/target.ts'
 
 interface UnmountOptions {
   readonly force?: boolean

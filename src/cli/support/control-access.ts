@@ -1,11 +1,11 @@
 // The control directory of a mount as commands see it: finding the mount that a path is in, reading its files.
 import { realpathSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { readFileInChild } from '../../serving/child-io.ts'
+import { isFuse, mountOf, readMountTable } from '../../serving/mount-table.ts'
+import { ANSWER_MS } from '../../serving/target.ts'
 import { CliError } from '../exit.ts'
-import { readFileInChild } from './child-io.ts'
-import { isFuse, mountOf, readMountTable } from './mount-table.ts'
 import { shown } from './output.ts'
-import { ANSWER_MS } from './target.ts'
 
 /** The control directory's name, as in src/vfs/control.ts, which a command need not load. */
 const CONTROL = '.proteus'

@@ -1,7 +1,8 @@
 // A start that failed because something else has the volume: says what to stop first.
+
+import { isProbablyOurs, readMountTable } from '../../serving/mount-table.ts'
 import { CliError, describeError } from '../exit.ts'
 import { readStatus } from './control-access.ts'
-import { isProbablyOurs, readMountTable } from './mount-table.ts'
 import { shown } from './output.ts'
 
 /** The error, and where the directory of `url` is mounted already if it is; several mounts may show one server. */

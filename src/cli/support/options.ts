@@ -1,9 +1,9 @@
 // Options that several commands share, and their defaults.
 import { resolve } from 'node:path'
 import { Option } from 'commander'
+import type { Driver } from '../../serving/serving.ts'
 import { usageError } from '../exit.ts'
 import { optionNames } from './mount-options.ts'
-import type { Driver } from './serving.ts'
 
 export const DEFAULT_DATA = '.proteus-data'
 export const DEFAULT_MOUNTS = 'mount/a,mount/b'

@@ -1,6 +1,7 @@
 // What commands print: text for people, with colour on a terminal only, or JSON, one object per line.
-import { relative } from 'node:path'
 import picocolors from 'picocolors'
+
+export { shown } from '../../serving/shown.ts'
 
 type Colors = ReturnType<typeof picocolors.createColors>
 
@@ -56,10 +57,4 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
       .join('  ')
       .trimEnd(),
   )
-}
-
-/** A path as people like to read it: relative if it is below the working directory. */
-export function shown(path: string, directory = process.cwd()): string {
-  const short = relative(directory, path)
-  return short === '' || short.startsWith('..') ? path : short
 }

@@ -6,7 +6,7 @@ import { run } from '../../../src/cli/program.ts'
 import { describeFailure } from '../../../src/cli/support/control-access.ts'
 import { invocation } from '../../../src/cli/support/options.ts'
 import { columns, createOutput, shown, wantsColor } from '../../../src/cli/support/output.ts'
-import { checkLayout } from '../../../src/cli/support/target.ts'
+import { checkLayout } from '../../../src/serving/target.ts'
 
 const COMMANDS = ['up', 'down', 'serve', 'mount', 'unmount', 'status', 'trace', 'info', 'net', 'doctor', 'bench']
 

@@ -1,9 +1,8 @@
 // A lab: the serving processes that `proteus up` starts and ends. A mode with a server gets one process for it and one
 // for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts.
-import type { MountFlags } from '../../fuse/mount.ts'
+import { signal } from '../serving/processes.ts'
+import type { Driver, Exit, MountFlags, ReadyMount, ServingProcess, ServingSpec } from '../serving/serving.ts'
 import type { LabProcess } from './lab-state.ts'
-import { signal } from './processes.ts'
-import type { Driver, Exit, ReadyMount, ServingProcess, ServingSpec } from './serving.ts'
 
 export interface LabPlan {
   readonly mode: string
@@ -15,9 +14,12 @@ export interface LabPlan {
   readonly options: MountFlags
 }
 
+/** One of a lab's processes: the server, or the one that serves a mount (its directory). */
+export type Part = 'server' | { readonly mount: string }
+
 export interface LabDependencies {
   start(spec: ServingSpec): ServingProcess
-  /** One more process is there, or the URL is known: time to write it down. */
+  /** The processes are others, or the URL is known: time to write it down. */
   onChange(lab: Lab): void
 }
 
@@ -32,6 +34,8 @@ export class Lab {
   readonly #dependencies: LabDependencies
   readonly #started: ServingProcess[] = []
   readonly #gone = new Set<ServingProcess>()
+  /** Killed on purpose. */
+  readonly #crashed = new Set<ServingProcess>()
   #stopping = false
   #end!: (end: LabEnd) => void
 
@@ -74,6 +78,28 @@ export class Lab {
     }
   }
 
+  /** kill -9 of one process, which the lab survives: it waits for `startAgain`. Resolves when the process is gone. */
+  async crash(part: Part): Promise<void> {
+    const serving = this.#find(part)
+    this.#crashed.add(serving)
+    signal(serving.id, 'SIGKILL')
+    await serving.exited
+  }
+
+  /** Starts what `crash` has killed: the server on the same port, the mounts on the same directories. */
+  async startAgain(part: Part): Promise<void> {
+    const dead = this.#find(part)
+    if (!this.#crashed.has(dead)) throw new Error('only what has crashed is started again')
+    this.#started.splice(this.#started.indexOf(dead), 1)
+    const { spec } = dead
+    await this.#launch(spec.role === 'server' ? { ...spec, port: portOf(this.url ?? '') } : spec)
+  }
+
+  /** The directories that a process serves. */
+  targetsOf(part: Part): readonly string[] {
+    return describe(this.#find(part)).targets
+  }
+
   /** At once and without closing anything. */
   kill(): void {
     for (const serving of this.#started) signal(serving.id, 'SIGKILL')
@@ -82,6 +108,14 @@ export class Lab {
   /** The processes go on without this one. */
   release(): void {
     for (const serving of this.#started) serving.release()
+  }
+
+  #find(part: Part): ServingProcess {
+    const found = this.#started.find(({ spec }) =>
+      spec.role === 'server' ? part === 'server' : part !== 'server' && spec.targets.includes(part.mount),
+    )
+    if (found === undefined) throw new Error(`no process of this lab is ${JSON.stringify(part)}`)
+    return found
   }
 
   #launch(spec: ServingSpec): ServingProcess['ready'] {
@@ -96,6 +130,7 @@ export class Lab {
 
   #exited(serving: ServingProcess, exit: Exit): void {
     this.#gone.add(serving)
+    if (this.#crashed.has(serving)) return
     if (exit.code !== 0) this.#end({ process: describe(serving), exit })
     else if (this.#started.every((one) => one.spec.role === 'server' || this.#gone.has(one))) this.#end('closed')
   }
@@ -103,4 +138,11 @@ export class Lab {
 
 function describe({ id, spec }: ServingProcess): LabProcess {
   return { ...id, role: spec.role, targets: spec.role === 'mount' ? spec.targets : [] }
+}
+
+/** The port in a server's URL, as in `nfs://127.0.0.1:2049/export`. */
+export function portOf(url: string): number {
+  const port = /^[a-z][a-z0-9]*:\/\/[^/]*:(\d{1,5})(?=\/|$)/.exec(url)?.[1]
+  if (port === undefined) throw new Error(`${url} has no port`)
+  return Number(port)
 }

@@ -1,11 +1,11 @@
 // The directories that are mounted on: making them ready, and taking mounts off them.
 import { readdirSync } from 'node:fs'
-import { addon } from '../../host/addon.ts'
-import { CliError, usageError } from '../exit.ts'
+import { addon } from '../host/addon.ts'
 import { runChild } from './child-io.ts'
 import { makeDirectory } from './directories.ts'
+import { CliError, usageError } from './errors.ts'
 import { isFuse, mountedOn, readMountTable } from './mount-table.ts'
-import { shown } from './output.ts'
+import { shown } from './shown.ts'
 
 /** How long a mount has to show that it is there, in milliseconds. */
 export const ANSWER_MS = 3000

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { makeDirectory, realTarget } from '../../../src/cli/support/directories.ts'
+import { makeDirectory, realTarget } from '../../../src/serving/directories.ts'
 
 let root: string
 beforeEach(() => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { CliError } from '../../../src/cli/exit.ts'
-import { Lab, type LabPlan } from '../../../src/cli/support/lab.ts'
-import type { Exit, ServingProcess, ServingSpec } from '../../../src/cli/support/serving.ts'
+import { Lab, type LabPlan, portOf } from '../../../src/lab/lab.ts'
+import type { Exit, ServingProcess, ServingSpec } from '../../../src/serving/serving.ts'
 
 /** Process ids that no process has: signals to them go nowhere. */
 const NOBODY = 2 ** 30
@@ -86,5 +86,41 @@ describe('Lab', () => {
   test('does not start when one of its processes does not', async () => {
     const { lab } = stage((spec) => (spec.role === 'mount' ? 'no such device' : undefined))
     await expect(lab.start({ ...PLAN, mode: 'nfs', hasServer: true })).rejects.toThrow('no such device')
+  })
+
+  test('survives what crashes on purpose, and starts it again where it was', async () => {
+    const { lab, specs, ends, changes } = stage()
+    await lab.start({ ...PLAN, mode: 'nfs', hasServer: true })
+    for (const [part, index] of [
+      ['server', 0],
+      [{ mount: '/mnt/b' }, 2],
+    ] as const) {
+      const crashed = lab.crash(part)
+      ends[index]?.({ code: null, signal: 'SIGKILL' })
+      await crashed
+      await lab.startAgain(part)
+    }
+    expect(specs[3]).toEqual({ role: 'server', mode: 'nfs', data: '/data', host: '127.0.0.1', port: 1234 })
+    expect(specs[4]).toEqual(specs[2])
+    expect(lab.processes.map(({ pid }) => pid - NOBODY)).toEqual([1, 3, 4])
+    expect(changes.at(-1)).toBe(3)
+    expect(lab.targetsOf({ mount: '/mnt/b' })).toEqual(['/mnt/b'])
+    // The next death is nobody's purpose.
+    ends[3]?.({ code: 1, signal: null })
+    expect(await lab.ended).toMatchObject({ process: { role: 'server' } })
+  })
+
+  test('a mode without server has one process behind every mount', async () => {
+    const { lab } = stage()
+    await lab.start(PLAN)
+    expect(lab.targetsOf({ mount: '/mnt/b' })).toEqual(['/mnt/a', '/mnt/b'])
+    expect(() => lab.targetsOf('server')).toThrow(/no process of this lab/)
+    await expect(lab.startAgain({ mount: '/mnt/a' })).rejects.toThrow(/only what has crashed/)
+  })
+
+  test('reads the port of a server from its URL', () => {
+    expect(portOf('nfs://127.0.0.1:2049/export')).toBe(2049)
+    expect(portOf('afs://[::1]:7000')).toBe(7000)
+    expect(() => portOf('local:/data')).toThrow(/no port/)
   })
 })

@@ -3,9 +3,9 @@
 // second waits for a mount that does not answer.
 import { mkdirSync, readlinkSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { CliError, errorCode } from '../exit.ts'
+import { CliError, errorCode } from './errors.ts'
 import { isFuse, type MountEntry, mountedOn } from './mount-table.ts'
-import { shown } from './output.ts'
+import { shown } from './shown.ts'
 
 /** As many as the kernel follows (path_resolution(7)). */
 const MAX_LINKS = 40

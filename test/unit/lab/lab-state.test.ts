@@ -10,8 +10,8 @@ import {
   readLab,
   removeLab,
   writeLab,
-} from '../../../src/cli/support/lab-state.ts'
-import { isAlive, type ProcessId, parseStartTime, processNow } from '../../../src/cli/support/processes.ts'
+} from '../../../src/lab/lab-state.ts'
+import { isAlive, type ProcessId, parseStartTime, processNow } from '../../../src/serving/processes.ts'
 
 let data: string
 beforeEach(() => {

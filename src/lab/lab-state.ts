@@ -2,8 +2,8 @@
 // It is written whole (a new file, renamed over the old), and claimed by linking, which only one process can.
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { CliError, errorCode } from '../exit.ts'
-import { isAlive, type ProcessId } from './processes.ts'
+import { CliError, errorCode } from '../serving/errors.ts'
+import { isAlive, type ProcessId } from '../serving/processes.ts'
 
 export interface LabProcess extends ProcessId {
   readonly role: 'server' | 'mount'

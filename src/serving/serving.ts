@@ -4,11 +4,12 @@
 // process apart from the command that starts it, in a session of its own, where Ctrl-C in a terminal does not reach it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import type { MountFlags } from '../../fuse/mount.ts'
-import type { KernelAbilities } from '../../vfs/filesystem.ts'
-import { CliError } from '../exit.ts'
+import type { MountFlags } from '../fuse/mount.ts'
+import type { KernelAbilities } from '../vfs/filesystem.ts'
+import { CliError } from './errors.ts'
 import { type ProcessId, processNow } from './processes.ts'
+
+export type { MountFlags } from '../fuse/mount.ts'
 
 export type Driver = 'kernel' | 'portable'
 
@@ -63,6 +64,8 @@ export interface ServingProcess {
 }
 
 export interface StartOptions {
+  /** The program of the serving process (src/cli/daemon.ts, compiled). */
+  readonly program: string
   /** Appended to. */
   readonly log: string
   onBusy?(message: Extract<ServingMessage, { type: 'busy' }>): void
@@ -71,8 +74,7 @@ export interface StartOptions {
 /** A larger young generation: what a request allocates is dead before it would be copied. A tenth less CPU per request. */
 const NODE_OPTIONS = ['--enable-source-maps', '--max-semi-space-size=32']
 
-export function startServing(spec: ServingSpec, { log, onBusy }: StartOptions): ServingProcess {
-  const program = fileURLToPath(new URL('../daemon.js', import.meta.url))
+export function startServing(spec: ServingSpec, { program, log, onBusy }: StartOptions): ServingProcess {
   const logFd = openSync(log, 'a', 0o600)
   const child = spawn(process.execPath, [...NODE_OPTIONS, program, JSON.stringify(spec)], {
     detached: true,

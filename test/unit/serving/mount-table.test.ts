@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isFuse, isProbablyOurs, mountedOn, mountOf, parseMountTable } from '../../../src/cli/support/mount-table.ts'
+import { isFuse, isProbablyOurs, mountedOn, mountOf, parseMountTable } from '../../../src/serving/mount-table.ts'
 
 const TABLE = parseMountTable(`\
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
