@@ -1,0 +1,14 @@
+// The scenarios there are, mode by mode, in the order in which they are told.
+import type { Scenario } from './scenario.ts'
+import { localScenarios } from './scenarios/local/index.ts'
+
+const CATALOGUE: Readonly<Record<string, readonly Scenario[]>> = {
+  local: localScenarios,
+}
+
+export const modesWithScenarios: readonly string[] = Object.keys(CATALOGUE)
+
+/** In order; empty for a mode without any. */
+export function scenariosOf(mode: string): readonly Scenario[] {
+  return Object.hasOwn(CATALOGUE, mode) ? (CATALOGUE[mode] ?? []) : []
+}

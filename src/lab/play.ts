@@ -1,0 +1,100 @@
+// One scenario from an empty directory to an empty directory: opens a lab of its own, plays, takes everything away,
+// whatever happens in between.
+import { mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { makeDirectory } from '../serving/directories.ts'
+import { CliError } from '../serving/errors.ts'
+import { readMountTable } from '../serving/mount-table.ts'
+import { shown } from '../serving/shown.ts'
+import type { History, ScenarioEnd } from './history.ts'
+import { type LabRequest, OpenLab } from './open-lab.ts'
+import { RealStage, realClock } from './real-stage.ts'
+import { runScenario } from './run-scenario.ts'
+import { findMistakes, type Scenario } from './scenario.ts'
+
+/** How long a lab has to close in peace before it is killed, in milliseconds. */
+const CLOSE_MS = 10_000
+
+export interface PlayRequest extends Pick<LabRequest, 'mode' | 'hasServer' | 'driver' | 'options' | 'program'> {
+  readonly scenario: Scenario
+  /** Where the lab is to be, absolute; empty or not there. Absent: in a temporary directory, which goes with it. */
+  readonly directory?: string
+  /** The lab goes on when the scenario is over. */
+  readonly keep: boolean
+  readonly history: History
+  /** Ends it. */
+  readonly signal: AbortSignal
+  /** The lab can be killed from now on. */
+  onLab(kill: () => void): void
+}
+
+export interface Played {
+  readonly end: ScenarioEnd
+  /** The lab that goes on. */
+  readonly kept?: { readonly data: string; readonly mounts: readonly string[] }
+}
+
+export async function play(request: PlayRequest): Promise<Played> {
+  const { scenario, mode, hasServer, signal, keep } = request
+  const mistakes = findMistakes(scenario, request)
+  if (mistakes.length > 0) throw new Error(`scenario ${mode}/${scenario.name}: ${mistakes.join('; ')}`)
+  signal.throwIfAborted()
+  const data = makePlace(request.directory)
+  const mounts = { A: join(data, 'a'), B: join(data, 'b') }
+  let kept = false
+  try {
+    const { driver, options, program } = request
+    const targets = Object.values(mounts)
+    const open = await OpenLab.claim({ mode, hasServer, data, targets, driver, options, program, detached: keep })
+    request.onLab(() => open.lab.kill())
+    const stop = () => void open.lab.stop()
+    signal.addEventListener('abort', stop)
+    try {
+      await open.start()
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+    const stage = new RealStage(open, mounts)
+    try {
+      const { history } = request
+      const end = await runScenario(scenario, { mode, stage, clock: realClock, history, signal })
+      if (!keep) return { end }
+      await stage.clear()
+      signal.throwIfAborted()
+      open.lab.release()
+      kept = true
+      return { end, kept: { data, mounts: targets } }
+    } finally {
+      if (!kept) await close(open, stage)
+    }
+  } finally {
+    if (!kept && request.directory === undefined) remove(data)
+  }
+}
+
+function makePlace(directory: string | undefined): string {
+  if (directory === undefined) return realpathSync(mkdtempSync(join(tmpdir(), 'proteus-demo-')))
+  makeDirectory(directory, 0o700)
+  if (readdirSync(directory).length === 0) return directory
+  throw new CliError(`${shown(directory)} is not empty, and a scenario starts with nothing: choose another directory`)
+}
+
+/** In peace if that can be had soon; what hangs is killed. */
+async function close(open: OpenLab, stage: RealStage): Promise<void> {
+  await stage.clear()
+  const late = new AbortController()
+  delay(CLOSE_MS, undefined, { signal: late.signal }).then(
+    () => open.lab.kill(),
+    () => undefined,
+  )
+  const left = await open.close().finally(() => late.abort())
+  if (left.length > 0) throw new CliError(`still mounted: ${left.map((path) => shown(path)).join(', ')}`)
+}
+
+/** Never through a mount: that would remove what is mounted. */
+function remove(data: string): void {
+  const isMounted = readMountTable().some(({ target }) => target.startsWith(`${data}/`))
+  if (!isMounted) rmSync(data, { recursive: true, force: true, maxRetries: 3 })
+}

@@ -1,0 +1,93 @@
+// What a scenario is made of, as data: steps on two mounts, what each must show, and why. vocabulary.ts has the words
+// to write one.
+import type { Expectation } from './expectation.ts'
+
+export type MountName = 'A' | 'B'
+
+/** What can be killed: the server, or the process that serves a mount (in a mode without server: every mount). */
+export type PartName = 'server' | MountName
+
+interface Reasoned {
+  /** One sentence of semantics. */
+  readonly why: string
+}
+
+interface Expecting extends Reasoned {
+  readonly expect: Expectation
+}
+
+export type Step =
+  /** A shell command, to its end. */
+  | ({ readonly do: 'run'; readonly on: MountName; readonly command: string } & Expecting)
+  /** The same command again and again, until it shows what is expected. */
+  | ({ readonly do: 'until'; readonly on: MountName; readonly command: string } & Expecting)
+  /** A shell command in the background, under a name. */
+  | ({ readonly do: 'start'; readonly on: MountName; readonly job: string; readonly command: string } & Reasoned)
+  /** Until what a job has printed so far is as expected. */
+  | ({ readonly do: 'output'; readonly job: string } & Expecting)
+  /** A job has not come to its end after a while. */
+  | ({ readonly do: 'waits'; readonly job: string; readonly afterMs: number } & Reasoned)
+  /** A job comes to its end by itself. */
+  | ({ readonly do: 'end'; readonly job: string } & Expecting)
+  /** Ctrl-C for a job, and its end. */
+  | ({ readonly do: 'interrupt'; readonly job: string } & Expecting)
+  | ({ readonly do: 'pause'; readonly forMs: number } & Reasoned)
+  /** A line for `.proteus/network` of a mount: `up`, `down`, `latency=50ms`. */
+  | ({ readonly do: 'network'; readonly on: MountName; readonly setting: string } & Reasoned)
+  /** kill -9. */
+  | ({ readonly do: 'crash'; readonly part: PartName } & Reasoned)
+  | ({ readonly do: 'startAgain'; readonly part: PartName } & Reasoned)
+
+export interface Scenario {
+  /** As on the command line: lower case, with hyphens. */
+  readonly name: string
+  /** One line: what it shows. */
+  readonly summary: string
+  /** Mount options of both mounts, as after `-o`: what makes a mode's time-outs short. */
+  readonly options?: string
+  /** How long a step may take; default in run-scenario.ts. */
+  readonly limitSeconds?: number
+  readonly steps: readonly Step[]
+}
+
+/** What is wrong with a scenario as a text: words that make no sense in their place. Empty if it can be played. */
+export function findMistakes(scenario: Scenario, { hasServer }: { readonly hasServer: boolean }): string[] {
+  const mistakes: string[] = []
+  const running = new Set<string>()
+  const down = new Set<PartName>()
+  /** Mounts of a mode without server go and come together. */
+  const same = (part: PartName): PartName => (hasServer || part === 'server' ? part : 'A')
+  if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(scenario.name)) mistakes.push(`${scenario.name} is not a name`)
+  if (scenario.steps.length === 0) mistakes.push('there are no steps')
+  for (const [i, step] of scenario.steps.entries()) {
+    const wrong = (what: string) => mistakes.push(`step ${i + 1}: ${what}`)
+    if (step.why.trim() === '') wrong('it does not say why')
+    switch (step.do) {
+      case 'start':
+        if (running.has(step.job)) wrong(`${step.job} runs already`)
+        running.add(step.job)
+        break
+      case 'output':
+      case 'waits':
+        if (!running.has(step.job)) wrong(`no job ${step.job} runs`)
+        break
+      case 'end':
+      case 'interrupt':
+        if (!running.delete(step.job)) wrong(`no job ${step.job} runs`)
+        break
+      case 'network':
+        if (!hasServer) wrong('the mode has no network')
+        break
+      case 'crash':
+        if (step.part === 'server' && !hasServer) wrong('the mode has no server')
+        if (down.has(same(step.part))) wrong(`${step.part} is dead already`)
+        down.add(same(step.part))
+        break
+      case 'startAgain':
+        if (!down.delete(same(step.part))) wrong(`${step.part} is not dead`)
+        break
+    }
+  }
+  for (const job of running) mistakes.push(`nobody waits for ${job}`)
+  return mistakes
+}

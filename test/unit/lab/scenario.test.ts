@@ -1,0 +1,63 @@
+import { describe, expect, test } from 'vitest'
+import { modesWithScenarios, scenariosOf } from '../../../src/lab/catalogue.ts'
+import { findMistakes, type Step } from '../../../src/lab/scenario.ts'
+import { A, B, done, interrupted, job, server } from '../../../src/lab/vocabulary.ts'
+
+const mistakes = (steps: readonly Step[], hasServer = true) =>
+  findMistakes({ name: 'a-name', summary: '', steps }, { hasServer })
+
+describe('findMistakes', () => {
+  test('has nothing against a sound scenario', () => {
+    const steps = [
+      A.start('one', 'true', 'why'),
+      job('one').prints(done, 'why'),
+      job('one').waits('why'),
+      job('one').ends(done, 'why'),
+      A.start('one', 'true', 'why'),
+      job('one').interrupt(interrupted, 'why'),
+      A.network('down', 'why'),
+      server.crash('why'),
+      A.crash('why'),
+      B.crash('why'),
+      A.startAgain('why'),
+      server.startAgain('why'),
+    ]
+    expect(mistakes(steps)).toEqual([])
+  })
+
+  const cases: [title: string, steps: Step[], hasServer: boolean, mistake: string][] = [
+    ['nothing', [], true, 'there are no steps'],
+    ['no reason', [A.run('true', done, ' ')], true, 'step 1: it does not say why'],
+    ['a job that never started', [job('x').waits('why')], true, 'step 1: no job x runs'],
+    ['a job forgotten', [A.start('x', 'true', 'why')], true, 'nobody waits for x'],
+    ['life after death', [server.startAgain('why')], true, 'step 1: server is not dead'],
+    ['a server where there is none', [server.crash('why')], false, 'step 1: the mode has no server'],
+    ['a network where there is none', [A.network('down', 'why')], false, 'step 1: the mode has no network'],
+    ['one process killed twice', [A.crash('why'), B.crash('why')], false, 'step 2: B is dead already'],
+  ]
+  test.each(cases)('finds %s', (_title, steps, hasServer, mistake) => {
+    expect(mistakes(steps, hasServer)).toEqual([mistake])
+  })
+
+  test('finds a job that is started twice, and a bad name', () => {
+    const start = A.start('x', 'true', 'why')
+    expect(mistakes([start, start, job('x').ends(done, 'why')])).toEqual(['step 2: x runs already'])
+    const named = { name: 'Two Words', summary: '', steps: [A.run('true', done, 'why')] }
+    expect(findMistakes(named, { hasServer: true })).toEqual(['Two Words is not a name'])
+  })
+})
+
+describe.each(modesWithScenarios)('the scenarios of mode %s', (mode) => {
+  test('make sense, under names of their own', () => {
+    const scenarios = scenariosOf(mode)
+    for (const scenario of scenarios) {
+      expect(findMistakes(scenario, { hasServer: mode !== 'local' }), scenario.name).toEqual([])
+      expect(scenario.summary).toMatch(/^[^\n]{1,110}$/)
+    }
+    expect(new Set(scenarios.map(({ name }) => name)).size).toBe(scenarios.length)
+  })
+})
+
+test('a mode that is not there has none', () => {
+  expect(scenariosOf('toString')).toEqual([])
+})
