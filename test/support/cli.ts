@@ -23,15 +23,18 @@ export class Cli {
   readonly b = join(this.folder, 'b')
   /** The options that name them. */
   readonly lab = ['--data', this.data, '--mounts', `${this.a},${this.b}`]
+  readonly #main: string
   readonly #options: RunOptions
   readonly #started: Running[] = []
 
-  constructor(options: RunOptions = {}) {
-    this.#options = { cwd: this.folder, ...options }
+  /** `main`: another program than the one that is built. */
+  constructor({ main = proteusMain, ...options }: RunOptions & { readonly main?: string } = {}) {
+    this.#main = main
+    this.#options = { cwd: this.folder, ...options, env: { TMPDIR: this.folder, ...options.env } }
   }
 
   start(...args: string[]): Running {
-    const running = start(process.execPath, [proteusMain, ...args], this.#options)
+    const running = start(process.execPath, [this.#main, ...args], this.#options)
     this.#started.push(running)
     return running
   }

@@ -9,6 +9,12 @@ const project = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Compiles `program` (a path from the project's root) and all that it imports into `folder`; returns its new path. */
 export async function transpile(program: string, folder: string): Promise<string> {
+  const [path = ''] = await transpileAll([program], folder)
+  return path
+}
+
+/** The same for several programs that share what they import. */
+export async function transpileAll(programs: readonly string[], folder: string): Promise<string[]> {
   mkdirSync(folder, { recursive: true })
   const compilerOptions = {
     noEmit: false,
@@ -22,10 +28,15 @@ export async function transpile(program: string, folder: string): Promise<string
   const extended = join(project, 'tsconfig.json')
   writeFileSync(
     config,
-    JSON.stringify({ extends: extended, compilerOptions, include: [], files: [join(project, program)] }),
+    JSON.stringify({
+      extends: extended,
+      compilerOptions,
+      include: [],
+      files: programs.map((program) => join(project, program)),
+    }),
   )
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module", "version": "0.0.0" }')
   for (const name of ['node_modules', 'native']) symlinkSync(join(project, name), join(folder, name))
   await run(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', config])
-  return join(folder, program.replace(/\.ts$/, '.js'))
+  return programs.map((program) => join(folder, program.replace(/\.ts$/, '.js')))
 }
