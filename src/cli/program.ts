@@ -24,6 +24,7 @@ const COMMANDS: readonly CommandEntry[] = [
   { name: 'trace', summary: 'watch the requests of a mount', load: () => import('./trace.ts') },
   { name: 'info', summary: 'show what the file system knows of a file', load: () => import('./info.ts') },
   { name: 'net', summary: 'show or set the network of a mount', load: () => import('./net.ts') },
+  { name: 'demo', summary: "play scenarios that show a mode's semantics", load: () => import('./demo.ts') },
   { name: 'doctor', summary: 'check what this machine lacks', load: () => import('./doctor.ts') },
   { name: 'bench', summary: 'measure against other file systems', load: () => import('./bench.ts') },
 ]
@@ -60,6 +61,7 @@ export async function run(args: readonly string[], streams: ProgramStreams = pro
         '',
         'Start here:',
         '  $ proteus up             two mounts of one volume, until Ctrl-C',
+        '  $ proteus demo           what a mode promises, shown on two mounts',
         '  $ proteus doctor         what this machine lacks, and how to get it',
         '',
         'Exit codes: 0 done, 1 failed, 2 bad usage. PROTEUS_DEBUG=1 shows where an error comes from.',

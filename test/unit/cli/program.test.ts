@@ -8,7 +8,20 @@ import { invocation } from '../../../src/cli/support/options.ts'
 import { columns, createOutput, shown, wantsColor } from '../../../src/cli/support/output.ts'
 import { checkLayout } from '../../../src/serving/target.ts'
 
-const COMMANDS = ['up', 'down', 'serve', 'mount', 'unmount', 'status', 'trace', 'info', 'net', 'doctor', 'bench']
+const COMMANDS = [
+  'up',
+  'down',
+  'serve',
+  'mount',
+  'unmount',
+  'status',
+  'trace',
+  'info',
+  'net',
+  'demo',
+  'doctor',
+  'bench',
+]
 
 async function proteus(...args: string[]) {
   let out = ''
@@ -58,6 +71,12 @@ describe('proteus', () => {
     [['mount', 'nosuch:/x', '/y'], /there is no mode "nosuch"/],
     [['down', '--timeout', 'soon'], /--timeout needs a number/],
     [['serve', 'local'], /mode local has no server: .* use `proteus up`/],
+    [['demo', 'nosuch'], /mode "nosuch" has no scenarios; there are some for local/],
+    [['demo', 'local', 'nosuch'], /mode local has no scenario "nosuch"; there are seen-at-once, locks, /],
+    [['demo', 'local', '--keep'], /--data and --keep are for one scenario: name it/],
+    [['demo', 'local', '--data', '/x'], /--data and --keep are for one scenario/],
+    [['demo', 'local', 'locks', '--data', ''], /--data needs a directory/],
+    [['demo', 'local', 'locks', 'more'], /too many arguments/],
     [['serve', 'local', '--port', '70000'], /--port needs a number/],
   ])('%j is bad usage', async (args, message) => {
     const { code, err, out } = await proteus(...args)
