@@ -126,7 +126,7 @@ async function playAll(
           kill = killLab
         },
       })
-      ends.push(played.end)
+      if (played.end !== undefined) ends.push(played.end)
       sayWhatIsLeft(played, output, data)
     }
   } catch (error) {
@@ -135,7 +135,7 @@ async function playAll(
   } finally {
     stop.dispose()
   }
-  conclude(mode.name, ends, output)
+  conclude(mode.name, { ends, skipped: scenarios.length - ends.length }, output)
 }
 
 function tell(event: LabEvent, output: Output): void {
@@ -155,17 +155,25 @@ function sayWhatIsLeft({ kept }: Played, output: Output, directory: string | und
   }
 }
 
-function conclude(mode: string, ends: readonly ScenarioEnd[], output: Output): void {
+interface Outcome {
+  readonly ends: readonly ScenarioEnd[]
+  readonly skipped: number
+}
+
+function conclude(mode: string, { ends, skipped }: Outcome, output: Output): void {
   const failed = ends.filter(({ ok }) => !ok)
   output.result({
     event: 'summary',
     mode,
     ok: failed.length === 0,
     scenarios: ends.length,
+    skipped,
     failed: failed.map(({ scenario, failedStep }) => ({ scenario, step: failedStep })),
   })
   if (failed.length === 0) {
-    if (ends.length > 1) output.line(output.colors.green(`\n✓ all ${ends.length} scenarios of mode ${mode}`))
+    const but = skipped === 0 ? '' : `, ${skipped} skipped`
+    if (ends.length > 1)
+      output.line(output.colors.green(`\n✓ ${ends.length} scenarios of mode ${mode} as expected${but}`))
     return
   }
   const which = failed.map((end) => `${end.scenario}: ${describeFailure(end)}`)

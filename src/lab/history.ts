@@ -63,7 +63,15 @@ export interface ScenarioEnd {
   readonly failedStep?: number
 }
 
-export type LabEvent = Started | StepBegun | StepWaiting | StepSeen | ScenarioEnd
+/** The scenario cannot be played on this machine. */
+export interface Skipped {
+  readonly event: 'skipped'
+  readonly mode: string
+  readonly scenario: string
+  readonly reason: string
+}
+
+export type LabEvent = Started | Skipped | StepBegun | StepWaiting | StepSeen | ScenarioEnd
 
 /** Takes events and keeps them. */
 export class History {

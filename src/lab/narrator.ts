@@ -32,6 +32,8 @@ export function narrate(event: LabEvent, { colors, width }: NarratorOptions): st
       const title = `${colors.bold(`${event.mode}/${event.scenario}`)}  ${event.summary}`
       return ['', title, ...(event.options === undefined ? [] : [colors.dim(`mount options: ${event.options}`)]), '']
     }
+    case 'skipped':
+      return ['', colors.yellow(`- ${event.mode}/${event.scenario} is skipped: ${event.reason}`)]
     case 'step':
       return begun(event, colors)
     case 'waiting':

@@ -8,6 +8,7 @@ import { makeDirectory } from '../serving/directories.ts'
 import { CliError } from '../serving/errors.ts'
 import { readMountTable } from '../serving/mount-table.ts'
 import { shown } from '../serving/shown.ts'
+import { stackedFileSystem } from '../serving/stacked.ts'
 import type { History, ScenarioEnd } from './history.ts'
 import { type LabRequest, OpenLab } from './open-lab.ts'
 import { RealStage, realClock } from './real-stage.ts'
@@ -31,7 +32,8 @@ export interface PlayRequest extends Pick<LabRequest, 'mode' | 'hasServer' | 'dr
 }
 
 export interface Played {
-  readonly end: ScenarioEnd
+  /** Absent: it was skipped. */
+  readonly end?: ScenarioEnd
   /** The lab that goes on. */
   readonly kept?: { readonly data: string; readonly mounts: readonly string[] }
 }
@@ -59,6 +61,11 @@ export async function play(request: PlayRequest): Promise<Played> {
     const stage = new RealStage(open, mounts)
     try {
       const { history } = request
+      const reason = whyNot(scenario, open, data)
+      if (reason !== undefined) {
+        history.record({ event: 'skipped', mode, scenario: scenario.name, reason })
+        return {}
+      }
       const end = await runScenario(scenario, { mode, stage, clock: realClock, history, signal })
       if (!keep) return { end }
       await stage.clear()
@@ -72,6 +79,15 @@ export async function play(request: PlayRequest): Promise<Played> {
   } finally {
     if (!kept && request.directory === undefined) remove(data)
   }
+}
+
+/** What the scenario needs and this lab has not got; undefined if it can be played. */
+function whyNot({ needs = [] }: Scenario, { lab }: OpenLab, data: string): string | undefined {
+  if (!needs.includes('passthrough')) return undefined
+  const stacked = stackedFileSystem(data)
+  if (stacked !== undefined) return `it needs passthrough, and ${shown(data)} is on ${stacked}`
+  if (lab.mounts.every(({ abilities }) => abilities.passthrough)) return undefined
+  return 'it needs passthrough, which `proteus doctor` says how to get'
 }
 
 function makePlace(directory: string | undefined): string {

@@ -38,6 +38,9 @@ export type Step =
   | ({ readonly do: 'crash'; readonly part: PartName } & Reasoned)
   | ({ readonly do: 'startAgain'; readonly part: PartName } & Reasoned)
 
+/** What not every machine grants to a mount. */
+export type Need = 'passthrough'
+
 export interface Scenario {
   /** As on the command line: lower case, with hyphens. */
   readonly name: string
@@ -45,6 +48,8 @@ export interface Scenario {
   readonly summary: string
   /** Mount options of both mounts, as after `-o`: what makes a mode's time-outs short. */
   readonly options?: string
+  /** Where one of these is missing, the scenario is skipped with the reason. */
+  readonly needs?: readonly Need[]
   /** How long a step may take; default in run-scenario.ts. */
   readonly limitSeconds?: number
   readonly steps: readonly Step[]

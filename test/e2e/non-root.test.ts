@@ -1,6 +1,7 @@
 // A user without root mounts through fusermount3: the same lab, and clear words where something is not permitted.
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import { scenariosOf } from '../../src/lab/catalogue.ts'
 import { notRoot } from '../support/capabilities.ts'
 import { Unprivileged } from '../support/unprivileged.ts'
 
@@ -138,6 +139,15 @@ describe.skipIf(notRoot.otherUsers)(`a user without root (${notRoot.otherUsers ?
       )
     const { stderr } = await user.proteus('up', '--mounts', '/')
     expect(stderr.trimEnd().split('\n').length).toBe(1)
+    expect(await user.mounts()).toEqual([])
+  })
+
+  test('sees in the scenarios of mode local what root sees, if it needs no passthrough', async () => {
+    user = await Unprivileged.create()
+    for (const { name, needs = [] } of scenariosOf('local')) {
+      const events = await user.json('demo', 'local', name, '--data', name)
+      expect(events.at(-1)).toMatchObject({ event: 'summary', ok: true, skipped: needs.length })
+    }
     expect(await user.mounts()).toEqual([])
   })
 })

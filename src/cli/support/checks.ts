@@ -1,5 +1,6 @@
 // `proteus doctor`'s judgement: from the facts of a machine to what is well, what is worse than it could be, and what
 // is missing, each with how to get it. Pure.
+import { STACKED } from '../../serving/stacked.ts'
 import type { Machine } from './machine.ts'
 
 export interface Check {
@@ -20,13 +21,6 @@ const KERNEL_PASSTHROUGH = [6, 9] as const
 const KERNEL_EPOCHS = [6, 16] as const
 /** A file that programs hold open may need a descriptor, and a backing one. */
 const OPEN_FILES_WANTED = 16_384
-
-/** File systems that lie on others (linux/magic.h): the kernel refuses their files as backing of passthrough. */
-const STACKED: ReadonlyMap<number, string> = new Map([
-  [0x794c7630, 'overlayfs'],
-  [0x65735546, 'FUSE'],
-  [0xf15f, 'eCryptfs'],
-])
 
 const isAtLeast = (version: string, [major, minor]: readonly [number, number]): boolean => {
   const [a = 0, b = 0] = version.split('.').map((part) => Number.parseInt(part, 10))

@@ -90,6 +90,12 @@ test('in colours: good is green, bad is red, each who has one', () => {
   expect(text).toContain('\u001b[33mserver\u001b[39m')
 })
 
+test('says why a scenario is skipped', () => {
+  const event = { event: 'skipped', mode: 'local', scenario: 'mapping', reason: 'no passthrough' } as const
+  const options = { colors: picocolors.createColors(false), width: 80 }
+  expect(narrate(event, options)).toEqual(['', '- local/mapping is skipped: no passthrough'])
+})
+
 test('names the step that failed', () => {
   const end = EVENTS.find((event) => event.event === 'end')
   expect(end && describeFailure(end)).toBe('step 4 of 4 contradicts the semantics of mode nfs')

@@ -12,6 +12,7 @@ page[:] = b"NEW"'`
 export const mapping = scenario({
   name: 'mapping',
   summary: 'a shared memory mapping on A and write(2) on B are one memory',
+  needs: ['passthrough'],
   steps: [
     A.run('printf old > page', done, 'a file to map'),
     A.start('mapper', MAP, 'maps it shared and writable, looks until it changes, and changes it, too'),
