@@ -38,9 +38,13 @@ export class ShellJob implements Job {
         this.#changed()
       })
     }
+    // However this process ends, a command must not go on without anybody who would wait for it.
+    const onExit = (): void => this.kill()
+    process.on('exit', onExit)
     this.closed = new Promise((resolve) => {
       const end = (code: number | null, signal: NodeJS.Signals | null): void => {
         this.#ended ??= { code, signal, ...this.#printed }
+        process.off('exit', onExit)
         this.#changed()
         resolve()
       }
