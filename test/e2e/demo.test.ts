@@ -66,7 +66,7 @@ describe('proteus demo', () => {
   test('tells a timeline of all scenarios of a mode', async () => {
     const { code, stdout } = await cli.run('demo', 'local')
     expect(code).toBe(0)
-    expect(stdout).toMatch(/^ {3}0\.00 s {2}A {7}\$ echo old > note\n {19}✓ done\n {19}both mounts show one volume$/m)
+    expect(stdout).toMatch(/^ +\d+\.\d\d s {2}A {7}\$ echo old > note\n {19}✓ done\n {19}both mounts show one volume$/m)
     expect(stdout).toMatch(/✓ \d+ scenarios of mode local as expected\n$/)
     expect(stdout).not.toContain('\u001b')
     nothingIsLeft()
