@@ -24,10 +24,10 @@ interface Running {
 }
 
 async function startMounts(spec: Extract<ServingSpec, { role: 'mount' }>, log: Logger): Promise<Running> {
-  const { url, driver, options } = spec
+  const { url, driver, options, modeOptions } = spec
   const address = parseUrl(url, '/')
   const mode = await loadMode(address.mode)
-  const connection = await mode.connect(address)
+  const connection = await mode.connect(address, modeOptions)
   const mounts: MountedFileSystem[] = []
   // Without those that were unmounted from outside: something else may be mounted there by now.
   const live = new Set<MountedFileSystem>()

@@ -111,12 +111,14 @@ async function playAll(
   const ends: ScenarioEnd[] = []
   try {
     for (const scenario of scenarios) {
+      const { flags, modeOptions } = resolveMountOptions([scenario.options ?? ''], mode)
       const played = await play({
         scenario,
         mode: mode.name,
         hasServer: mode.serve !== undefined,
         driver: 'kernel',
-        options: resolveMountOptions([scenario.options ?? '']),
+        options: flags,
+        modeOptions,
         program: DAEMON,
         ...(data === undefined ? {} : { directory: realTarget(data, readMountTable()) }),
         keep,

@@ -46,10 +46,10 @@ export function define(command: Command): void {
 async function mount(url: string, dir: string, options: MountCommandOptions): Promise<void> {
   const output = createOutput(options.json)
   const address = parseUrl(url, process.cwd())
-  await loadMode(address.mode)
+  const mode = await loadMode(address.mode)
   const table = readMountTable()
   const target = realTarget(dir, table)
-  const flags = resolveMountOptions(options.options)
+  const { flags, modeOptions } = resolveMountOptions(options.options, mode)
   checkLayout([target], address.directory && realTarget(address.directory, table))
   const log = options.log === undefined ? defaultLog(address) : resolve(options.log)
   const { cleaned } = await prepareTarget(target)
@@ -57,7 +57,8 @@ async function mount(url: string, dir: string, options: MountCommandOptions): Pr
   makeDirectory(dirname(log), 0o700)
 
   const absolute = address.directory === undefined ? url : `${address.mode}:${address.directory}`
-  const spec = { role: 'mount', url: absolute, targets: [target], driver: options.driver, options: flags } as const
+  const { driver } = options
+  const spec = { role: 'mount', url: absolute, targets: [target], driver, options: flags, modeOptions } as const
   const serving = startServing(spec, { program: DAEMON, log })
   const stop = stopOnSignals(
     { stop: () => signal(serving.id, 'SIGTERM'), kill: () => signal(serving.id, 'SIGKILL') },

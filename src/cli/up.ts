@@ -57,7 +57,7 @@ async function up(options: UpOptions): Promise<void> {
   const data = resolve(options.data)
   const table = readMountTable()
   const targets = parseDirectories(options.mounts).map((path) => realTarget(path, table))
-  const flags = resolveMountOptions(options.options)
+  const { flags, modeOptions } = resolveMountOptions(options.options, mode)
   checkLayout(targets, realTarget(data, table))
   const detached = options.detach === true
   const open = await OpenLab.claim({
@@ -67,6 +67,7 @@ async function up(options: UpOptions): Promise<void> {
     targets,
     driver: options.driver,
     options: flags,
+    modeOptions,
     detached,
     program: DAEMON,
     onBusy: ({ target, users }) => {

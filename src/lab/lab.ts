@@ -1,5 +1,6 @@
 // A lab: the serving processes that `proteus up` starts and ends. A mode with a server gets one process for it and one
 // for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts.
+import type { ModeOption } from '../modes/mode.ts'
 import { signal } from '../serving/processes.ts'
 import type { Driver, Exit, MountFlags, ReadyMount, ServingProcess, ServingSpec } from '../serving/serving.ts'
 import type { LabProcess } from './lab-state.ts'
@@ -12,6 +13,7 @@ export interface LabPlan {
   readonly targets: readonly string[]
   readonly driver: Driver
   readonly options: MountFlags
+  readonly modeOptions: readonly ModeOption[]
 }
 
 /** One of a lab's processes: the server, or the one that serves a mount (its directory). */
@@ -53,14 +55,15 @@ export class Lab {
 
   /** Starts everything; if something fails, what was started is stopped again. */
   async start(plan: LabPlan): Promise<void> {
-    const { mode, data, driver, options } = plan
+    const { mode, data, driver, options, modeOptions } = plan
     try {
       let url = `${mode}:${data}`
       if (plan.hasServer) url = (await this.#launch({ role: 'server', mode, data, host: '127.0.0.1', port: 0 })).url
       this.url = url
       const groups = plan.hasServer ? plan.targets.map((target) => [target]) : [plan.targets]
       for (const targets of groups) {
-        this.mounts.push(...(await this.#launch({ role: 'mount', url, targets, driver, options })).mounts)
+        const spec = { role: 'mount', url, targets, driver, options, modeOptions } as const
+        this.mounts.push(...(await this.#launch(spec)).mounts)
       }
     } catch (error) {
       await this.stop()

@@ -18,7 +18,8 @@ import { findMistakes, type Scenario } from './scenario.ts'
 /** How long a lab has to close in peace before it is killed, in milliseconds. */
 const CLOSE_MS = 10_000
 
-export interface PlayRequest extends Pick<LabRequest, 'mode' | 'hasServer' | 'driver' | 'options' | 'program'> {
+export interface PlayRequest
+  extends Pick<LabRequest, 'mode' | 'hasServer' | 'driver' | 'options' | 'modeOptions' | 'program'> {
   readonly scenario: Scenario
   /** Where the lab is to be, absolute; empty or not there. Absent: in a temporary directory, which goes with it. */
   readonly directory?: string
@@ -47,9 +48,10 @@ export async function play(request: PlayRequest): Promise<Played> {
   const mounts = { A: join(data, 'a'), B: join(data, 'b') }
   let kept = false
   try {
-    const { driver, options, program } = request
+    const { driver, options, modeOptions, program } = request
     const targets = Object.values(mounts)
-    const open = await OpenLab.claim({ mode, hasServer, data, targets, driver, options, program, detached: keep })
+    const plan = { mode, hasServer, data, targets, driver, options, modeOptions, program }
+    const open = await OpenLab.claim({ ...plan, detached: keep })
     request.onLab(() => open.lab.kill())
     const stop = () => void open.lab.stop()
     signal.addEventListener('abort', stop)

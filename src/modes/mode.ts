@@ -25,6 +25,18 @@ export interface Address {
   readonly path: string
 }
 
+/** One `-o` option that is not mount(8)'s but the mode's own: `noac`, `actimeo=3`. A plain object: it travels as JSON. */
+export interface ModeOption {
+  readonly name: string
+  /** What follows the first `=`; absent if there is none. */
+  readonly value?: string
+}
+
+/** What the user asked of a mode makes no sense. Its message is one line that names the option. */
+export class ModeOptionError extends Error {
+  override readonly name = 'ModeOptionError'
+}
+
 /** What one mount gets. */
 export interface ModeMount {
   readonly fileSystem: FileSystem
@@ -63,7 +75,13 @@ export interface Mode {
   readonly name: string
   /** One line for people. */
   readonly summary: string
-  connect(address: Address): Promise<Connection>
+  /**
+   * Reads the options that mount(8) does not know, in order, and throws a `ModeOptionError` for the first that is wrong.
+   * It is asked before anything is started. Absent: the mode has none.
+   */
+  checkOptions?(options: readonly ModeOption[]): void
+  /** `options` are those that `checkOptions` had nothing against. */
+  connect(address: Address, options: readonly ModeOption[]): Promise<Connection>
   /** Absent: the mode has no server. */
   serve?(request: ServeRequest): Promise<RunningServer>
 }

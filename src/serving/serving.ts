@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import type { MountFlags } from '../fuse/mount.ts'
+import type { ModeOption } from '../modes/mode.ts'
 import type { KernelAbilities } from '../vfs/filesystem.ts'
 import { CliError } from './errors.ts'
 import { type ProcessId, processNow } from './processes.ts'
@@ -21,6 +22,7 @@ export type ServingSpec =
       readonly targets: readonly string[]
       readonly driver: Driver
       readonly options: MountFlags
+      readonly modeOptions: readonly ModeOption[]
     }
   | {
       readonly role: 'server'

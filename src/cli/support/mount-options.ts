@@ -1,6 +1,7 @@
-// `-o` options under the names that mount(8) and mount.fuse(8) give them.
+// `-o` options under the names that mount(8) and mount.fuse(8) give them. What they do not know is for the mode to know.
 import { existsSync, readFileSync } from 'node:fs'
 import type { MountFlags } from '../../fuse/mount.ts'
+import { type Mode, type ModeOption, ModeOptionError } from '../../modes/mode.ts'
 import { CliError, usageError } from '../exit.ts'
 
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] }
@@ -37,9 +38,16 @@ const MAX_READ_BYTES = 1024 * 1024
 
 const FUSE_CONF = '/etc/fuse.conf'
 
+/** The arguments of all `-o`: what the mount gets, and what the mode gets, in order. */
+export interface ParsedMountOptions {
+  readonly flags: MountFlags
+  readonly modeOptions: readonly ModeOption[]
+}
+
 /** Reads the arguments of all `-o`, in order. Throws a usage error that names the option. */
-export function parseMountOptions(lists: readonly string[]): MountFlags {
+export function parseMountOptions(lists: readonly string[]): ParsedMountOptions {
   const flags: Writable<MountFlags> = {}
+  const modeOptions: ModeOption[] = []
   for (const option of lists.flatMap((list) => list.split(','))) {
     if (option === '') continue
     const equals = option.indexOf('=')
@@ -50,10 +58,28 @@ export function parseMountOptions(lists: readonly string[]): MountFlags {
     } else if (Object.hasOwn(VALUES, name)) {
       Object.assign(flags, VALUES[name]?.(equals < 0 ? '' : option.slice(equals + 1), name))
     } else {
-      throw usageError(`unknown mount option ${JSON.stringify(name)}; there are ${optionNames().join(', ')}`)
+      modeOptions.push(equals < 0 ? { name } : { name, value: option.slice(equals + 1) })
     }
   }
-  return flags
+  return { flags, modeOptions }
+}
+
+/** Throws a usage error unless the mode knows these options and finds them in order. */
+export function checkModeOptions(
+  mode: Pick<Mode, 'name' | 'checkOptions'>,
+  options: ParsedMountOptions['modeOptions'],
+): void {
+  const [first] = options
+  if (first === undefined) return
+  if (mode.checkOptions === undefined) {
+    throw usageError(`unknown mount option ${JSON.stringify(first.name)}; there are ${optionNames().join(', ')}`)
+  }
+  try {
+    mode.checkOptions(options)
+  } catch (error) {
+    if (error instanceof ModeOptionError) throw usageError(error.message)
+    throw error
+  }
 }
 
 /**
@@ -71,10 +97,12 @@ export function withDefaults(flags: MountFlags, { root, fuseConf }: { root: bool
   return flags
 }
 
-/** The options of a command line on this machine. */
-export function resolveMountOptions(lists: readonly string[]): MountFlags {
+/** The options of a command line on this machine, for a mount of `mode`. */
+export function resolveMountOptions(lists: readonly string[], mode: Mode): ParsedMountOptions {
+  const { flags, modeOptions } = parseMountOptions(lists)
+  checkModeOptions(mode, modeOptions)
   const fuseConf = existsSync(FUSE_CONF) ? readFileSync(FUSE_CONF, 'utf8') : ''
-  return withDefaults(parseMountOptions(lists), { root: process.geteuid?.() === 0, fuseConf })
+  return { flags: withDefaults(flags, { root: process.geteuid?.() === 0, fuseConf }), modeOptions }
 }
 
 export function optionNames(): string[] {

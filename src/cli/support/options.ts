@@ -22,7 +22,10 @@ export const driverOption = () =>
     .default('kernel' satisfies Driver)
 
 export const mountOptionsOption = () =>
-  new Option('-o, --options <list>', `mount options, as mount.fuse names them: ${optionNames().join(',')}`)
+  new Option(
+    '-o, --options <list>',
+    `mount options, as mount.fuse names them: ${optionNames().join(',')}; and the mode's own`,
+  )
     .argParser((list, previous: string[]) => [...previous, list])
     .default([], 'none')
 

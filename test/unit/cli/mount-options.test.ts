@@ -1,13 +1,19 @@
 import { describe, expect, test } from 'vitest'
-import { optionNames, parseMountOptions, withDefaults } from '../../../src/cli/support/mount-options.ts'
+import {
+  checkModeOptions,
+  optionNames,
+  type ParsedMountOptions,
+  parseMountOptions,
+  withDefaults,
+} from '../../../src/cli/support/mount-options.ts'
+import { ModeOptionError } from '../../../src/modes/mode.ts'
 
+const flagsOf = (lists: string[]) => parseMountOptions(lists).flags
 const usage = (pattern: RegExp) => expect.objectContaining({ exitCode: 2, message: expect.stringMatching(pattern) })
 
 describe('parseMountOptions', () => {
   test('takes the names of mount.fuse, in lists and in several -o', () => {
-    expect(
-      parseMountOptions(['ro,noexec', 'nosuid,nodev', 'noatime,sync,dirsync,allow_other,default_permissions']),
-    ).toEqual({
+    expect(flagsOf(['ro,noexec', 'nosuid,nodev', 'noatime,sync,dirsync,allow_other,default_permissions'])).toEqual({
       ro: true,
       noexec: true,
       nosuid: true,
@@ -18,17 +24,17 @@ describe('parseMountOptions', () => {
       allowOther: true,
       defaultPermissions: true,
     })
-    expect(parseMountOptions(['fsname=lab=1,subtype=x,max_read=65536'])).toEqual({
+    expect(flagsOf(['fsname=lab=1,subtype=x,max_read=65536'])).toEqual({
       fsname: 'lab=1',
       subtype: 'x',
       maxRead: 65_536,
     })
-    expect(parseMountOptions(['', ','])).toEqual({})
+    expect(flagsOf(['', ','])).toEqual({})
   })
 
   test('of two opposites the last one counts', () => {
-    expect(parseMountOptions(['ro,rw'])).toEqual({ ro: false })
-    expect(parseMountOptions(['suid,dev,exec,async', 'nosuid'])).toEqual({
+    expect(flagsOf(['ro,rw'])).toEqual({ ro: false })
+    expect(flagsOf(['suid,dev,exec,async', 'nosuid'])).toEqual({
       nosuid: true,
       nodev: false,
       noexec: false,
@@ -37,8 +43,6 @@ describe('parseMountOptions', () => {
   })
 
   test.each([
-    ['big_writes', /unknown mount option "big_writes"; there are ro, rw, /],
-    ['toString', /unknown mount option "toString"/],
     ['ro=1', /ro takes no value/],
     ['fsname', /fsname= needs a word/],
     ['fsname=a b', /fsname= needs a word/],
@@ -51,8 +55,44 @@ describe('parseMountOptions', () => {
   test('knows every name that it lists', () => {
     for (const name of optionNames()) {
       const value = name === 'max_read=' ? '4096' : name.endsWith('=') ? 'x' : ''
-      expect(() => parseMountOptions([name + value])).not.toThrow()
+      expect(parseMountOptions([name + value]).modeOptions).toEqual([])
     }
+  })
+
+  test('hands what it does not know to the mode, in order', () => {
+    const expected: ParsedMountOptions = {
+      flags: { ro: true },
+      modeOptions: [
+        { name: 'actimeo', value: '3' },
+        { name: 'noac' },
+        { name: 'x', value: 'a=b' },
+        { name: 'toString', value: '' },
+      ],
+    }
+    expect(parseMountOptions(['actimeo=3,ro,noac', 'x=a=b,toString='])).toEqual(expected)
+  })
+})
+
+describe('checkModeOptions', () => {
+  const options = [{ name: 'big_writes' }, { name: 'noac' }]
+
+  test('refuses all for a mode that has none', () => {
+    expect(() => checkModeOptions({ name: 'local' }, options)).toThrow(
+      usage(/unknown mount option "big_writes"; there are ro, rw, /),
+    )
+    expect(() => checkModeOptions({ name: 'local' }, [])).not.toThrow()
+  })
+
+  test("takes the mode's word, and lets defects through", () => {
+    expect(() => checkModeOptions({ name: 'm', checkOptions: () => undefined }, options)).not.toThrow()
+    const failWith = (error: Error) => () => {
+      const checkOptions = () => {
+        throw error
+      }
+      checkModeOptions({ name: 'm', checkOptions }, options)
+    }
+    expect(failWith(new ModeOptionError('mount option noac: no'))).toThrow(usage(/^mount option noac: no$/))
+    expect(failWith(new TypeError('oops'))).toThrow(TypeError)
   })
 })
 

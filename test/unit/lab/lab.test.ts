@@ -13,6 +13,7 @@ const PLAN: LabPlan = {
   targets: ['/mnt/a', '/mnt/b'],
   driver: 'kernel',
   options: { ro: true },
+  modeOptions: [{ name: 'actimeo', value: '1' }],
 }
 
 /** Starts processes that exist in this test only, and ends them at its word. */
@@ -45,9 +46,8 @@ describe('Lab', () => {
   test('serves all mounts of a mode without server from one process', async () => {
     const { lab, specs, changes } = stage()
     await lab.start(PLAN)
-    expect(specs).toEqual([
-      { role: 'mount', url: 'local:/data', targets: ['/mnt/a', '/mnt/b'], driver: 'kernel', options: { ro: true } },
-    ])
+    const { driver, options, modeOptions, targets } = PLAN
+    expect(specs).toEqual([{ role: 'mount', url: 'local:/data', targets, driver, options, modeOptions }])
     expect(lab.processes).toEqual([{ pid: NOBODY, startTime: 0, role: 'mount', targets: ['/mnt/a', '/mnt/b'] }])
     expect(lab.mounts.map(({ target }) => target)).toEqual(['/mnt/a', '/mnt/b'])
     expect(changes).toEqual([1])
@@ -58,7 +58,8 @@ describe('Lab', () => {
     await lab.start({ ...PLAN, mode: 'nfs', hasServer: true })
     expect(specs.map(({ role }) => role)).toEqual(['server', 'mount', 'mount'])
     expect(specs[0]).toMatchObject({ data: '/data', host: '127.0.0.1' })
-    expect(specs[2]).toMatchObject({ url: 'nfs://127.0.0.1:1234/', targets: ['/mnt/b'] })
+    const { modeOptions } = PLAN
+    expect(specs[2]).toMatchObject({ url: 'nfs://127.0.0.1:1234/', targets: ['/mnt/b'], modeOptions })
     expect(lab.url).toBe('nfs://127.0.0.1:1234/')
   })
 
