@@ -19,9 +19,9 @@ function version(n: number, mode = S_IFREG | 0o644): Attributes {
   return { ...fixed, mode, size: n, mtime: time, ctime: time }
 }
 
-function stage(timeouts = TIMEOUTS, maxNodes?: number) {
+function stage(timeouts = TIMEOUTS, maxNodes = 16) {
   const clock = { ms: 1_000_000 }
-  const cache = new AttributeCache({ timeouts, now: () => clock.ms, ...(maxNodes === undefined ? {} : { maxNodes }) })
+  const cache = new AttributeCache({ timeouts, now: () => clock.ms, maxNodes })
   /** Asks and is answered at once. */
   const ask = (attributes: Attributes, node = NODE) => cache.update(node, attributes, cache.request())
   const change = (before: number, after: number) =>
