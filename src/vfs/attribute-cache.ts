@@ -114,6 +114,11 @@ export class AttributeCache {
     return this.#entries.size
   }
 
+  /** The number of the latest request: what is sent from now on is later than anything known now. */
+  get lastOrder(): number {
+    return this.#lastOrder
+  }
+
   /** Before each request whose answer tells attributes. */
   request(): AttributeRequest {
     return { order: ++this.#lastOrder, sentMs: this.#now() }
