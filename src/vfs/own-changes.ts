@@ -34,6 +34,8 @@ export class OwnChanges {
   readonly #underWay = new Set<number>()
   #links: Link[] = []
   #observed: Observed[] = []
+  /** Where it started again after a change by somebody else. */
+  #restartedAt: ChangeAttributes | undefined
   /** States that the chain went through while changes were under way. */
   #passed: ChangeAttributes[]
 
@@ -90,14 +92,19 @@ export class OwnChanges {
       this.#passed.push(link.after)
     }
     if (this.#passed.length > MAX_REMEMBERED) this.#passed.splice(0, this.#passed.length - MAX_REMEMBERED)
-    // With a coarse clock on the server, states repeat: what leads from one that was passed to another says nothing new.
-    // What ends before the chain's present end belongs to what was before somebody else's change.
-    this.#links = this.#links.filter(
-      ({ before, after }) =>
-        compareTimespec(after.ctime, this.#current.ctime) >= 0 && !(this.#hasPassed(before) && this.#hasPassed(after)),
-    )
+    this.#links = this.#links.filter((link) => !this.#saysNothing(link))
     this.#observed = this.#observed.filter(({ state }) => !this.#hasPassed(state))
     if (this.settled) this.#passed = [this.#current]
+  }
+
+  /**
+   * What leads no further than to where the chain has come, or started again, was before. With a coarse clock on the server
+   * states repeat: what leads from one that was passed to another is no news either.
+   */
+  #saysNothing({ before, after }: Link): boolean {
+    if (compareTimespec(after.ctime, this.#current.ctime) < 0) return true
+    if (this.#restartedAt !== undefined && sameChange(after, this.#restartedAt)) return true
+    return this.#hasPassed(before) && this.#hasPassed(after)
   }
 
   #hasPassed(state: ChangeAttributes): boolean {
@@ -106,6 +113,7 @@ export class OwnChanges {
 
   #restart(state: ChangeAttributes): void {
     this.#current = state
+    this.#restartedAt = state
     this.#passed = [state]
     this.#links = []
     this.#observed = []
