@@ -12,7 +12,21 @@
 import type { ErrnoName } from '../../posix/errors.ts'
 import { type LockRange, WHOLE_FILE } from '../../store/lock-ranges.ts'
 import type { NodeId } from '../../vfs/filesystem.ts'
-import { type Lane, LockLanes, type Operation } from './lock-lanes.ts'
+import { LockLanes } from './lock-lanes.ts'
+import {
+  callOf,
+  cancellation,
+  hold,
+  isNeedless,
+  type Lane,
+  lose,
+  newOperation,
+  type Operation,
+  restoration,
+  viewOf,
+  waitingView,
+  weaken,
+} from './lock-operations.ts'
 import {
   errnoOfNlm,
   type HeldNlmLock,
@@ -114,7 +128,7 @@ export class LockClient {
     else if (operation.epoch !== this.#epoch) this.#answeredByPredecessor(operation)
     else if (kind === 'lock') this.#lockAnswered(operation, status)
     else if (kind === 'unlock') this.#unlockAnswered(operation, status)
-    else if (status !== NLM4_GRANTED) this.#lose(operation)
+    else if (status !== NLM4_GRANTED) this.#tellLost(lose(operation))
     return this.#step(lane)
   }
 
@@ -123,7 +137,7 @@ export class LockClient {
     const operation = this.#takeCall(cookie)
     if (operation === undefined) return []
     const { lane, kind, range, id, abandoned } = operation
-    if (kind === 'reclaim') this.#lose(operation)
+    if (kind === 'reclaim') this.#tellLost(lose(operation))
     // A lock that we do not know of would keep everybody else out. What undoes is not undone again.
     else if (kind === 'cancel' || (kind === 'lock' && (id !== undefined || abandoned))) this.#restore(lane, range)
     this.#done(operation, error)
@@ -175,7 +189,7 @@ export class LockClient {
     this.#serverState = state
     this.#epoch++
     for (const lane of [...this.#lanes.all()]) {
-      this.#weakenAsked(lane)
+      this.#tellLost(weaken(lane))
       // Nobody waits at the new server: they ask again, when everything is reclaimed.
       const again = [...lane.blocked]
       lane.blocked.clear()
@@ -242,38 +256,15 @@ export class LockClient {
 
   /** Who waits for a lock, and why. */
   waiting(): WaitingNlmLock[] {
-    return [...this.#lanes.operations()]
-      .filter(({ kind, id, abandoned }) => kind === 'lock' && id !== undefined && !abandoned)
-      .map((one) => ({
-        ...viewOf(one.lane, one.range, one.exclusive),
-        id: one.id ?? 0,
-        state: one.lane.blocked.has(one)
-          ? 'blocked'
-          : one.cookie !== undefined
-            ? 'asking'
-            : one.dueMs === undefined
-              ? 'queued'
-              : 'grace',
-        sinceMs: one.sinceMs,
-      }))
+    const found: WaitingNlmLock[] = []
+    for (const one of this.#lanes.operations()) {
+      if (one.kind === 'lock' && one.id !== undefined) found.push(waitingView(one, one.id))
+    }
+    return found
   }
 
   #operation(lane: Lane, kind: Operation['kind'], range: LockRange): Operation {
-    return {
-      kind,
-      lane,
-      range,
-      exclusive: false,
-      wait: false,
-      id: undefined,
-      cookie: undefined,
-      epoch: this.#epoch,
-      asked: false,
-      dueMs: undefined,
-      abandoned: false,
-      granted: false,
-      sinceMs: this.#now(),
-    }
+    return newOperation(lane, kind, range, this.#now())
   }
 
   #step(lane: Lane): readonly LockEffect[] {
@@ -293,34 +284,24 @@ export class LockClient {
     if (lane.current !== undefined || lane.reclaiming.size > 0) return
     let operation = lane.queue.shift()
     while (operation !== undefined && (operation.kind === 'restore' || isNeedless(operation))) {
-      if (operation.kind === 'restore') lane.queue.unshift(...this.#expand(operation))
+      if (operation.kind === 'restore') lane.queue.unshift(...restoration(operation))
       else this.#done(operation)
       operation = lane.queue.shift()
     }
     if (operation === undefined) return
     lane.current = operation
     // From now on nobody may count on it; if the server restarts, it is not reclaimed.
-    if (operation.kind === 'unlock') lane.held.apply(lane.held.plan(lane, operation.range, undefined))
+    if (operation.kind === 'unlock') hold(lane, operation.range)
     this.#send(operation)
   }
 
   #send(operation: Operation): void {
-    const { kind, lane, range, exclusive, wait } = operation
     const cookie = ++this.#lastCookie
     operation.cookie = cookie
     operation.epoch = this.#epoch
     operation.asked = true
     this.#calls.set(cookie, operation)
-    this.#effects.push({
-      type: 'call',
-      call: {
-        procedure: PROCEDURES[kind],
-        cookie,
-        lock: { file: lane.file, svid: lane.svid, range, exclusive },
-        block: wait,
-        reclaim: kind === 'reclaim',
-      },
-    })
+    this.#effects.push({ type: 'call', call: callOf(operation, cookie) })
   }
 
   #takeCall(cookie: number): Operation | undefined {
@@ -347,7 +328,7 @@ export class LockClient {
       lane.blocked.add(operation)
     } else {
       // What we only wanted to keep is not ours any more.
-      if (operation.id === undefined) this.#lose(operation)
+      if (operation.id === undefined) this.#tellLost(lose(operation))
       this.#done(operation, errnoOfNlm(status))
     }
   }
@@ -379,21 +360,6 @@ export class LockClient {
     lane.queue.unshift(operation)
   }
 
-  /**
-   * The server may have changed exclusive locks to shared ones, as it was asked, without our having heard of it, and may
-   * have let others in: to reclaim more would take it from them.
-   */
-  #weakenAsked(lane: Lane): void {
-    for (const { kind, exclusive, range } of [...lane.blocked, ...(lane.current ? [lane.current] : [])]) {
-      if (kind !== 'lock' || exclusive) continue
-      for (const lock of lane.held.filter(range, (one) => one.exclusive)) {
-        const weak = { start: Math.max(lock.start, range.start), end: Math.min(lock.end, range.end) }
-        lane.held.apply(lane.held.plan(lane, weak, { exclusive: false, mandatory: false, pid: 0 }))
-        this.#effects.push({ type: 'lost', lock: viewOf(lane, weak, true) })
-      }
-    }
-  }
-
   /** The server is in its grace period: the lane waits, so that the order of its calls stays. */
   #wait(operation: Operation): void {
     operation.dueMs = this.#now() + this.#graceMs
@@ -404,36 +370,16 @@ export class LockClient {
   #grant(operation: Operation): void {
     const { lane, range, exclusive } = operation
     operation.dueMs = undefined
-    lane.held.apply(lane.held.plan(lane, range, { exclusive, mandatory: false, pid: 0 }))
+    hold(lane, range, { exclusive })
     this.#done(operation)
   }
 
-  #lose({ lane, range, exclusive }: Operation): void {
-    // What was unlocked or locked anew meanwhile is another matter.
-    for (const lock of lane.held.filter(range, (one) => one.exclusive === exclusive)) {
-      const lost = { start: Math.max(lock.start, range.start), end: Math.min(lock.end, range.end) }
-      lane.held.apply(lane.held.plan(lane, lost, undefined))
-      this.#effects.push({ type: 'lost', lock: viewOf(lane, lost, exclusive) })
-    }
+  #tellLost(locks: readonly HeldNlmLock[]): void {
+    for (const lock of locks) this.#effects.push({ type: 'lost', lock })
   }
 
   #restore(lane: Lane, range: LockRange): void {
     lane.queue.unshift(this.#operation(lane, 'restore', range))
-  }
-
-  /** What it takes to restore a range, now that everything before is done. */
-  #expand({ lane, range }: Operation): Operation[] {
-    const calls: Operation[] = []
-    let at = range.start
-    for (const lock of lane.held.filter(range, () => true)) {
-      const start = Math.max(lock.start, range.start)
-      const end = Math.min(lock.end, range.end)
-      if (start > at) calls.push(this.#operation(lane, 'unlock', { start: at, end: start - 1 }))
-      calls.push({ ...this.#operation(lane, 'lock', { start, end }), exclusive: lock.exclusive })
-      at = end + 1
-    }
-    if (at <= range.end) calls.push(this.#operation(lane, 'unlock', { start: at, end: range.end }))
-    return calls
   }
 
   #leave(operation: Operation): void {
@@ -450,20 +396,4 @@ export class LockClient {
     if (id === undefined) return
     this.#effects.push(error === undefined ? { type: 'done', id } : { type: 'done', id, error })
   }
-}
-
-const PROCEDURES = { lock: 'LOCK', unlock: 'UNLOCK', cancel: 'CANCEL', reclaim: 'LOCK', restore: 'UNLOCK' } as const
-
-/** Nothing is locked there, and the server does not think so either. */
-function isNeedless({ kind, id, asked, lane, range }: Operation): boolean {
-  return kind === 'unlock' && id !== undefined && !asked && lane.held.find(range, () => true) === undefined
-}
-
-/** Takes a request that waits back from the server. */
-function cancellation(operation: Operation): Operation {
-  return { ...operation, kind: 'cancel', id: undefined, cookie: undefined, dueMs: undefined, abandoned: false }
-}
-
-function viewOf({ file, owner }: Lane, { start, end }: LockRange, exclusive: boolean): HeldNlmLock {
-  return { file, owner, start, end, exclusive }
 }

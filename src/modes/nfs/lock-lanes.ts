@@ -1,45 +1,8 @@
-// A lane is what one owner does with the locks of one file: what it holds, what is under way, what comes next.
-import { type LockRange, LockRanges } from '../../store/lock-ranges.ts'
+// Finds lanes: by owner, by the number that stands for an owner on the wire, by what is in them.
+import { LockRanges } from '../../store/lock-ranges.ts'
 import type { NodeId } from '../../vfs/filesystem.ts'
+import type { Lane, Operation } from './lock-operations.ts'
 import type { LockOwnerName } from './nlm-types.ts'
-
-export interface Operation {
-  /** 'restore': the server may have given us the range in a mode that nobody wants; it is told what we do hold there. */
-  readonly kind: 'lock' | 'unlock' | 'cancel' | 'reclaim' | 'restore'
-  readonly lane: Lane
-  readonly range: LockRange
-  readonly exclusive: boolean
-  readonly wait: boolean
-  /** Who is to be told; undefined: nobody, or not any more. */
-  id: number | undefined
-  /** Of the call that is under way. */
-  cookie: number | undefined
-  /** The server's life in which it was sent. */
-  epoch: number
-  /** The server may have it in its queue. */
-  asked: boolean
-  /** When to ask again. */
-  dueMs: number | undefined
-  /** Whoever asked has been interrupted; the answer is still to come. */
-  abandoned: boolean
-  /** The server's callback came before its answer. */
-  granted: boolean
-  readonly sinceMs: number
-}
-
-export interface Lane {
-  readonly file: NodeId
-  readonly owner: LockOwnerName
-  readonly svid: number
-  readonly held: LockRanges<Lane>
-  /** Under way, or waiting for the end of the server's grace period: the next one has to wait. */
-  current: Operation | undefined
-  queue: Operation[]
-  /** Reclaims under way. They need not wait for what is under way, which touches none of the same bytes. */
-  readonly reclaiming: Set<Operation>
-  /** Requests that the server lets wait. */
-  readonly blocked: Set<Operation>
-}
 
 interface Owner {
   readonly name: LockOwnerName
