@@ -41,6 +41,7 @@ const MIN_PIECE_BYTES = 4096
 
 export class KeptRanges {
   readonly #ranges: KeptRange[] = []
+  #oldest: KeptRange | undefined
   readonly #bytes: Record<KeptState, number> = { dirty: 0, sent: 0, uncommitted: 0 }
 
   /** Bytes in one state. */
@@ -74,9 +75,22 @@ export class KeptRanges {
 
   /** The oldest write that is not safe; Infinity if all are. */
   oldest(): number {
-    let oldest = Number.POSITIVE_INFINITY
-    for (const { since } of this.#ranges) if (since < oldest) oldest = since
-    return oldest
+    // What is written is newer than all that is kept: the oldest stays the oldest until its range is gone.
+    const known = this.#oldest
+    if (known !== undefined && this.at(known.start) === known) return known.since
+    this.#oldest = undefined
+    for (const range of this.#ranges) {
+      if (this.#oldest === undefined || range.since < this.#oldest.since) this.#oldest = range
+    }
+    return this.#oldest?.since ?? Number.POSITIVE_INFINITY
+  }
+
+  /** The first dirty range that reaches beyond `position`. */
+  nextDirty(position: number): KeptRange | undefined {
+    for (let index = this.#firstEndingAfter(position); ; index++) {
+      const range = this.#ranges[index]
+      if (range === undefined || range.state === 'dirty') return range
+    }
   }
 
   /** New bytes: dirty, in the place of what was there. They are copied. */
@@ -115,26 +129,26 @@ export class KeptRanges {
   }
 
   /**
-   * Changes the state of all ranges that `choose` names one for; those that become dirty merge with their neighbours.
-   * 'gone': they are safe, or lost.
+   * Changes the state of the ranges between `start` and `end` for which `choose` names one; those that become dirty merge
+   * with their neighbours. 'gone': they are safe, or lost.
    */
-  turn(choose: (range: KeptRange) => KeptState | 'gone' | undefined): void {
-    let kept = 0
-    for (const range of this.#ranges) {
+  turn(start: number, end: number, choose: (range: KeptRange) => KeptState | 'gone' | undefined): void {
+    const first = this.#firstEndingAfter(start)
+    const left: KeptRange[] = []
+    let index = first
+    for (; ; index++) {
+      const range = this.#ranges[index]
+      if (range === undefined || range.start >= end) break
       const next = choose(range)
       if (next === 'gone') {
         this.#bytes[range.state] -= range.end - range.start
         continue
       }
       if (next !== undefined) this.#change(range, next)
-      const last = this.#ranges[kept - 1]
-      if (last !== undefined && range.state === 'dirty' && last.state === 'dirty' && last.end === range.start) {
-        join(last, range)
-      } else {
-        this.#ranges[kept++] = range
-      }
+      left.push(range)
     }
-    this.#ranges.length = kept
+    if (left.length < index - first) this.#ranges.splice(first, index - first, ...left)
+    this.#mergeAround(start, end)
   }
 
   /** The ranges of one WRITE are cut at `position`, so that what is before it and what is after can be told apart. */
@@ -151,7 +165,7 @@ export class KeptRanges {
     const first = this.#ranges[index]
     if (first === undefined) return
     if (first.start < size) this.#cut(first, size, first.end)
-    this.turn((range) => (range.start >= size ? 'gone' : undefined))
+    this.turn(size, Number.POSITIVE_INFINITY, () => 'gone')
   }
 
   /** What is kept of a part of the file. References, not copies. */

@@ -56,6 +56,8 @@ export class WriteBehind {
   readonly #handles = new Map<Handle, ErrnoName | undefined>()
   /** An error that nobody was there to hear of: whoever comes next does. */
   #unheard: ErrnoName | undefined
+  /** Up to where it last sent. */
+  #cursor = 0
   #lastWrite = 0
   #lastRequest = 0
   #events = 0
@@ -168,7 +170,7 @@ export class WriteBehind {
     const taken = sent.start + answer.count
     if (taken < sent.end) this.#ranges.splitSent(request, taken)
     const answered = ++this.#events
-    this.#ranges.turn((range) => {
+    this.#ranges.turn(sent.start, sent.end, (range) => {
       if (range.state !== 'sent' || range.request !== request) return undefined
       if (range.start >= taken) return 'dirty'
       // It may promise more than was asked for, not less; believe what it says.
@@ -184,7 +186,7 @@ export class WriteBehind {
   committed(request: number, verifier: WriteVerifier): readonly WriteEffect[] {
     const commit = this.#takeCommit(request)
     if (commit === undefined) return []
-    this.#ranges.turn((range) => {
+    this.#ranges.turn(commit.start, commit.end, (range) => {
       if (!isCovered(range, commit)) return undefined
       return range.verifier === verifier ? 'gone' : 'dirty'
     })
@@ -194,8 +196,9 @@ export class WriteBehind {
   /** A WRITE or COMMIT failed for good: its bytes are given up, and who has the file open hears of it. */
   failed(request: number, error: ErrnoName): readonly WriteEffect[] {
     const commit = this.#takeCommit(request)
+    const { start, end } = commit ?? this.#sent.get(request) ?? { start: 0, end: 0 }
     if (commit === undefined && !this.#sent.delete(request)) return []
-    this.#ranges.turn((range) => {
+    this.#ranges.turn(start, end, (range) => {
       const inWrite = range.state === 'sent' && range.request === request
       if (!inWrite && !(commit !== undefined && isCovered(range, commit))) return undefined
       this.#effects.push({ type: 'lost', offset: range.start, length: range.end - range.start })
@@ -209,8 +212,12 @@ export class WriteBehind {
   /** A WRITE or COMMIT was not executed, or nobody knows: it is sent again now. Wait before, if the server asked for that. */
   retry(request: number): readonly WriteEffect[] {
     if (this.#takeCommit(request) === undefined) {
-      if (!this.#sent.delete(request)) return []
-      this.#ranges.turn((range) => (range.state === 'sent' && range.request === request ? 'dirty' : undefined))
+      const sent = this.#sent.get(request)
+      if (sent === undefined) return []
+      this.#sent.delete(request)
+      this.#ranges.turn(sent.start, sent.end, (range) =>
+        range.state === 'sent' && range.request === request ? 'dirty' : undefined,
+      )
     }
     return this.#step()
   }
@@ -241,17 +248,39 @@ export class WriteBehind {
   #sendWrites(written: KeptRange | undefined): void {
     if (this.#ranges.bytesIn('dirty') === 0 || this.#truncation?.sent) return
     const wanted = this.#wanted()
-    const candidates = wanted === undefined && written !== undefined ? [written] : this.#ranges.all()
-    for (const { start, end } of candidates.filter(({ state }) => state === 'dirty')) {
+    if (wanted === undefined && written !== undefined) {
+      this.#sendRange(written.start, written.end, wanted)
+      return
+    }
+    // Goes on where it last sent, and round once: from the start each time would look at all that is there already.
+    const from = this.#cursor
+    for (const [start, end] of [
+      [from, Number.POSITIVE_INFINITY],
+      [0, from],
+    ] as const) {
       for (let at = start; at < end; ) {
-        if (this.#sent.size >= this.#maxUnderWay) return
-        const boundary = at - (at % this.#writeBytes) + this.#writeBytes
-        const stop = Math.min(end, boundary)
-        const full = stop === boundary && stop - at >= Math.min(WORTH_SENDING_BYTES, this.#writeBytes)
-        if ((full || wanted?.(at, stop)) && !this.#overlapsSent(at, stop)) this.#sendWrite(at, stop)
-        at = stop
+        const range = this.#ranges.nextDirty(at)
+        if (range === undefined || range.start >= end) break
+        at = range.end
+        if (!this.#sendRange(range.start, range.end, wanted)) return
       }
     }
+  }
+
+  /** Sends what is to go of a dirty range. False: no more can be under way. */
+  #sendRange(start: number, end: number, wanted: ((start: number, end: number) => boolean) | undefined): boolean {
+    for (let at = start; at < end; ) {
+      if (this.#sent.size >= this.#maxUnderWay) return false
+      const boundary = at - (at % this.#writeBytes) + this.#writeBytes
+      const stop = Math.min(end, boundary)
+      const full = stop === boundary && stop - at >= Math.min(WORTH_SENDING_BYTES, this.#writeBytes)
+      if ((full || wanted?.(at, stop)) && !this.#overlapsSent(at, stop)) {
+        this.#sendWrite(at, stop)
+        this.#cursor = stop
+      }
+      at = stop
+    }
+    return true
   }
 
   /** Which dirty bytes somebody waits for; undefined: none. */
@@ -316,6 +345,8 @@ export class WriteBehind {
     if (much || this.#budget.pressed) return true
     if (this.#flushes.length === 0) return false
     const { upTo } = this.#flushes[0] ?? { upTo: 0 }
+    // Everything that is not there yet is waited for.
+    if (upTo === this.#lastWrite && this.#ranges.bytesIn('dirty') + this.#ranges.bytesIn('sent') > 0) return false
     // One COMMIT for all that a flush waits for, when all of it is there.
     let due = false
     for (const { state, since } of this.#ranges.all()) {

@@ -49,7 +49,7 @@ test('ranges behave as an array of bytes does', () => {
           if (chosen === undefined || chosen.state === 'dirty') continue
           const { start, end } = chosen
           const next = one.type === 'commit' ? 'uncommitted' : one.type
-          ranges.turn((range) => (range === chosen ? next : undefined))
+          ranges.turn(start, end, (range) => (range === chosen ? next : undefined))
           for (let at = start; at < end; at++) {
             const byte = model[at]
             if (byte === undefined) continue
@@ -88,6 +88,7 @@ function check(ranges: KeptRanges, model: readonly ({ value: number; state: stri
     seen,
     model.map((byte) => byte && { value: byte.value, state: byte.state }),
   )
+  assert.equal(ranges.oldest(), Math.min(...ranges.all().map(({ since }) => since)))
   for (const state of ['dirty', 'sent', 'uncommitted'] as const) assert.equal(ranges.bytesIn(state), bytes[state])
   const expected = Uint8Array.from({ length: SIZE }, (_, at) => model[at]?.value ?? 0)
   const read = overlay({ offset: 0, bytes: new Uint8Array(SIZE) }, ranges.kept(0, SIZE))
