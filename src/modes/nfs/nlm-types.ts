@@ -3,7 +3,7 @@
 import type { ErrnoName } from '../../posix/errors.ts'
 import type { LockRange, NodeId } from '../../vfs/filesystem.ts'
 
-/** RFC 1813 §6.1.1 (appendix II): nlm4_stats. */
+/** nlm4_stats (RFC 1813, appendix II). */
 export const NLM4_STATS = {
   NLM4_GRANTED: 0,
   NLM4_DENIED: 1,
