@@ -1,0 +1,81 @@
+// What an NFS server exports, to whom, and as whom they come in: exports(5) in small.
+import { BlockList, isIP, isIPv4 } from 'node:net'
+import type { Credentials } from '../../posix/credentials.ts'
+
+/** Nobody: as whom squashed users come in. */
+export const NOBODY = 65_534
+
+export interface ExportOptions {
+  /** What clients mount: begins with a slash. */
+  readonly path: string
+  /** The directory of the volume that it shows: names from the root. */
+  readonly directory: string
+  /** Addresses and networks (`127.0.0.1`, `10.0.0.0/8`, `::1`) that may mount it; loopback if absent. */
+  readonly clients?: readonly string[]
+  readonly readOnly?: boolean
+  /** Which users come in as nobody: root (the default), all, or none. */
+  readonly squash?: 'root' | 'all' | 'none'
+  readonly anonymousUid?: number
+  readonly anonymousGid?: number
+}
+
+/** A set of addresses. */
+export class ClientList {
+  readonly names: readonly string[]
+  readonly #list = new BlockList()
+
+  /** Throws an Error that names what is neither an address nor a network. */
+  constructor(clients: readonly string[]) {
+    this.names = clients
+    for (const client of clients) this.#add(client)
+  }
+
+  #add(client: string): void {
+    const [address = '', prefix] = client.split('/')
+    const family = isIPv4(address) ? 'ipv4' : 'ipv6'
+    const bits = family === 'ipv4' ? 32 : 128
+    const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : Number.NaN
+    if (isIP(address) === 0 || !(length <= bits)) {
+      throw new Error(`${JSON.stringify(client)} is neither an address nor a network such as 10.0.0.0/8`)
+    }
+    this.#list.addSubnet(address, length, family)
+  }
+
+  has(address: string): boolean {
+    const plain = address.startsWith('::ffff:') && isIPv4(address.slice(7)) ? address.slice(7) : address
+    return isIP(plain) !== 0 && this.#list.check(plain, isIPv4(plain) ? 'ipv4' : 'ipv6')
+  }
+}
+
+const LOOPBACK = ['127.0.0.0/8', '::1']
+
+export class Export {
+  readonly id: number
+  readonly path: string
+  readonly directory: string
+  readonly clients: ClientList
+  readonly readOnly: boolean
+  readonly #squash: 'root' | 'all' | 'none'
+  readonly #anonymous: Credentials
+
+  constructor(id: number, options: ExportOptions) {
+    this.id = id
+    this.path = options.path
+    this.directory = options.directory
+    this.clients = new ClientList(options.clients ?? LOOPBACK)
+    this.readOnly = options.readOnly ?? false
+    this.#squash = options.squash ?? 'root'
+    const { anonymousUid: uid = NOBODY, anonymousGid: gid = NOBODY } = options
+    this.#anonymous = { uid, gid, groups: [] }
+  }
+
+  /** As whom a caller comes in. AUTH_SYS believes what the client says; undefined: AUTH_NONE, which says nothing. */
+  admit(claimed: Credentials | undefined): Credentials {
+    if (claimed === undefined || this.#squash === 'all') return this.#anonymous
+    if (this.#squash === 'none') return claimed
+    const { uid, gid, groups } = claimed
+    if (uid === 0) return this.#anonymous
+    const squashed = (group: number): number => (group === 0 ? this.#anonymous.gid : group)
+    return { uid, gid: squashed(gid), groups: groups.map(squashed) }
+  }
+}
