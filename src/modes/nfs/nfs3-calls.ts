@@ -1,0 +1,142 @@
+// What all calls of the NFS server share: who calls, which inode a handle means, and what an error is answered with.
+
+import type { Attributes } from '../../posix/attributes.ts'
+import { type Credentials, MAY_EXEC, MAY_READ, type MAY_WRITE, mayAccess } from '../../posix/credentials.ts'
+import { FsError } from '../../posix/errors.ts'
+import type { Volume } from '../../store/volume.ts'
+import type { Export } from './exports.ts'
+import type { FileHandles } from './file-handle.ts'
+import { fattr3Of, wccAttrOf } from './nfs3-attributes.ts'
+import type { Fattr3, WccAttr, WccData } from './nfs3-types.ts'
+import { type NfsErrorName, statusName, statusOfErrno } from './status-map.ts'
+
+/** Who calls. */
+export interface Caller {
+  /** IP address. */
+  readonly address: string
+  /** What AUTH_SYS claims; undefined with AUTH_NONE. */
+  readonly credentials: Credentials | undefined
+}
+
+/** An error of the protocol that is no errno. */
+export class NfsError extends Error {
+  override readonly name = 'NfsError'
+  readonly status: NfsErrorName
+
+  constructor(status: NfsErrorName) {
+    super(status)
+    this.status = status
+  }
+}
+
+/** What an error is answered with. */
+export function statusOf(error: unknown): NfsErrorName {
+  if (error instanceof NfsError) return error.status
+  return statusName(statusOfErrno(FsError.from(error).code)) as NfsErrorName
+}
+
+/** What a handle means for its caller. */
+export interface Target {
+  readonly ino: number
+  readonly share: Export
+  /** As whom the caller comes in. */
+  readonly who: Credentials
+}
+
+export interface NfsServerParts {
+  readonly volume: Volume
+  readonly handles: FileHandles
+  /** By id. */
+  readonly exports: ReadonlyMap<number, ExportedTree>
+  /** Identifies the volume to clients. */
+  readonly fsid: bigint
+  /** Another one after each restart: tells clients to send again what was not committed (RFC 1813 §4.8). */
+  readonly verifier: Buffer
+}
+
+/** An export, and the directory that it shows. */
+export interface ExportedTree {
+  readonly share: Export
+  readonly root: number
+}
+
+export class NfsCalls {
+  readonly volume: Volume
+  readonly verifier: Buffer
+  readonly #parts: NfsServerParts
+
+  constructor(parts: NfsServerParts) {
+    this.volume = parts.volume
+    this.verifier = parts.verifier
+    this.#parts = parts
+  }
+
+  /** Throws BADHANDLE for one that we never gave out, STALE if what it meant is gone, ACCES for whom it is not meant. */
+  target(caller: Caller, bytes: Buffer): Target {
+    const handle = this.#parts.handles.decode(bytes)
+    if (handle === undefined) throw new NfsError('NFS3ERR_BADHANDLE')
+    const tree = this.#parts.exports.get(handle.exportId)
+    if (tree === undefined || this.volume.generation(handle.ino) !== handle.generation) throw new FsError('ESTALE')
+    const { share } = tree
+    if (!share.clients.has(caller.address)) throw new FsError('EACCES')
+    return { ino: handle.ino, share, who: share.admit(caller.credentials) }
+  }
+
+  /** A target that is going to be changed: throws ROFS where nothing may be. */
+  changeable(caller: Caller, bytes: Buffer): Target {
+    const target = this.target(caller, bytes)
+    if (target.share.readOnly) throw new FsError('EROFS')
+    return target
+  }
+
+  handle(share: Export, ino: number): Buffer {
+    return this.#parts.handles.encode({ exportId: share.id, ino, generation: this.volume.generation(ino) })
+  }
+
+  /** The inode that a name leads to. Nothing leads out of an export. */
+  find({ ino, share, who }: Target, name: string): number {
+    const found = this.volume.lookup(ino, name, who)
+    if (found === undefined) throw new FsError('ENOENT')
+    return name === '..' && ino === this.rootOf(share) ? ino : found
+  }
+
+  rootOf(share: Export): number {
+    return this.#parts.exports.get(share.id)?.root ?? 0
+  }
+
+  attributes(ino: number): Fattr3 {
+    return fattr3Of(this.volume.attributes(ino), this.#parts.fsid)
+  }
+
+  /** Attributes that go along with an answer, if they can be had. */
+  after(target: Pick<Target, 'ino'> | undefined): Fattr3 | undefined {
+    if (target === undefined) return undefined
+    try {
+      return this.attributes(target.ino)
+    } catch {
+      return undefined
+    }
+  }
+
+  /** What a client compares with its cache, taken before a change. */
+  before(ino: number): WccAttr {
+    return wccAttrOf(this.volume.attributes(ino))
+  }
+
+  wcc(target: Pick<Target, 'ino'> | undefined, before: WccAttr | undefined): WccData {
+    return { before, after: this.after(target) }
+  }
+}
+
+/**
+ * Whether a client may have data read or written. It checked when the file was opened, and the server does not know of
+ * that: so the owner always may (RFC 1813 §4.4), and who may execute a file may read it.
+ */
+export function mayTransfer(
+  who: Credentials,
+  attributes: Attributes,
+  mask: typeof MAY_READ | typeof MAY_WRITE,
+): boolean {
+  if (who.uid === attributes.uid || mayAccess(who, attributes, mask)) return true
+  return mask === MAY_READ && mayAccess(who, attributes, MAY_EXEC)
+}

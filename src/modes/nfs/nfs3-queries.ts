@@ -1,0 +1,192 @@
+// The procedures of NFS version 3 that change nothing (RFC 1813 §3.3).
+import { read } from 'node:fs'
+import type { Value } from '../../codec/xdr.ts'
+import { MAY_EXEC, MAY_READ, MAY_WRITE, mayAccess, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
+import { FsError } from '../../posix/errors.ts'
+import { isDirectory, NAME_MAX, O_RDONLY } from '../../posix/mode.ts'
+import { LINK_MAX } from '../../store/create.ts'
+import { FILE_SIZE_MAX } from '../../store/set-attributes.ts'
+import type { NFS3_PROCEDURES } from './nfs3.ts'
+import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
+import { ACCESS3, FSF3, TRANSFER_MAX } from './nfs3-types.ts'
+
+type Procedures = typeof NFS3_PROCEDURES
+type Arguments<P extends keyof Procedures> = Value<Procedures[P]['arguments']>
+type Result<P extends keyof Procedures> = Value<Procedures[P]['result']>
+
+/** Reads up to this many bytes are done at once: to hand them to another thread costs more. */
+const AT_ONCE_BYTES = 64 * 1024
+/** What a directory reply is preferred to take, in bytes. */
+const DIRECTORY_BYTES = 64 * 1024
+/** Times are kept with nanoseconds. */
+const TIME_DELTA = { seconds: 0, nseconds: 1 }
+
+export function getattr(calls: NfsCalls, caller: Caller, { object }: Arguments<'GETATTR'>): Result<'GETATTR'> {
+  try {
+    return { status: 'NFS3_OK', attributes: calls.attributes(calls.target(caller, object).ino) }
+  } catch (error) {
+    return { status: statusOf(error) }
+  }
+}
+
+export function lookup(calls: NfsCalls, caller: Caller, { what }: Arguments<'LOOKUP'>): Result<'LOOKUP'> {
+  let directory: Target | undefined
+  try {
+    directory = calls.target(caller, what.dir)
+    const ino = calls.find(directory, what.name)
+    const object = calls.handle(directory.share, ino)
+    return { status: 'NFS3_OK', object, attributes: calls.attributes(ino), directory: calls.after(directory) }
+  } catch (error) {
+    return { status: statusOf(error), directory: calls.after(directory) }
+  }
+}
+
+/** The bits of ACCESS3 that mean something for a node, and what each needs. */
+const NEEDS = [
+  [ACCESS3.READ, MAY_READ, 'any'],
+  [ACCESS3.LOOKUP, MAY_EXEC, 'directory'],
+  [ACCESS3.MODIFY, MAY_WRITE, 'any'],
+  [ACCESS3.EXTEND, MAY_WRITE, 'any'],
+  [ACCESS3.DELETE, MAY_WRITE, 'directory'],
+  [ACCESS3.EXECUTE, MAY_EXEC, 'other'],
+] as const
+
+export function access(calls: NfsCalls, caller: Caller, { object, access }: Arguments<'ACCESS'>): Result<'ACCESS'> {
+  let target: Target | undefined
+  try {
+    target = calls.target(caller, object)
+    const attributes = calls.volume.attributes(target.ino)
+    const kind = isDirectory(attributes.mode) ? 'directory' : 'other'
+    let granted = 0
+    for (const [bit, mask, where] of NEEDS) {
+      if ((access & bit) === 0 || (where !== 'any' && where !== kind)) continue
+      if (mask === MAY_WRITE && target.share.readOnly) continue
+      if (mayAccess(target.who, attributes, mask)) granted |= bit
+    }
+    return { status: 'NFS3_OK', attributes: calls.after(target), access: granted }
+  } catch (error) {
+    return { status: statusOf(error), attributes: calls.after(target) }
+  }
+}
+
+export function readlink(calls: NfsCalls, caller: Caller, { symlink }: Arguments<'READLINK'>): Result<'READLINK'> {
+  let target: Target | undefined
+  try {
+    target = calls.target(caller, symlink)
+    const data = calls.volume.readlink(target.ino)
+    return { status: 'NFS3_OK', attributes: calls.after(target), data }
+  } catch (error) {
+    return { status: statusOf(error), attributes: calls.after(target) }
+  }
+}
+
+/** READ is answered at once for little data; for more the event loop does not wait for the disk. */
+export function readFile(
+  calls: NfsCalls,
+  caller: Caller,
+  { file, offset, count }: Arguments<'READ'>,
+): Result<'READ'> | Promise<Result<'READ'>> {
+  let target: Target | undefined
+  const failed = (error: unknown): Result<'READ'> => ({ status: statusOf(error), attributes: calls.after(target) })
+  try {
+    const { volume } = calls
+    target = calls.target(caller, file)
+    const { ino, who } = target
+    if (!mayTransfer(who, volume.attributes(ino), MAY_READ)) throw new FsError('EACCES')
+    const content = volume.openContent(ino, O_RDONLY, ROOT_CREDENTIALS)
+    const { size } = volume.attributes(ino)
+    const length = Math.max(0, Math.min(count, TRANSFER_MAX, size - offset))
+    const data = Buffer.allocUnsafe(length)
+    const answer = (got: number): Result<'READ'> => ({
+      status: 'NFS3_OK',
+      attributes: calls.after(target),
+      count: got,
+      eof: offset + got >= size,
+      data: data.subarray(0, got),
+    })
+    if (length <= AT_ONCE_BYTES) {
+      try {
+        return answer(volume.read(content, data, offset))
+      } finally {
+        volume.closeContent(content)
+      }
+    }
+    return new Promise((resolve) => {
+      read(content.fd, data, 0, length, offset, (error, got) => {
+        volume.closeContent(content)
+        resolve(error ? failed(error) : answer(got))
+      })
+    })
+  } catch (error) {
+    return failed(error)
+  }
+}
+
+export function fsstat(calls: NfsCalls, caller: Caller, { root }: Arguments<'FSSTAT'>): Result<'FSSTAT'> {
+  let target: Target | undefined
+  try {
+    target = calls.target(caller, root)
+    const stats = calls.volume.statfs()
+    return {
+      status: 'NFS3_OK',
+      attributes: calls.after(target),
+      tbytes: stats.blocks * stats.blockSize,
+      fbytes: stats.freeBlocks * stats.blockSize,
+      abytes: stats.availableBlocks * stats.blockSize,
+      tfiles: stats.files,
+      ffiles: stats.freeFiles,
+      afiles: stats.freeFiles,
+      invarsec: 0,
+    }
+  } catch (error) {
+    return { status: statusOf(error), attributes: calls.after(target) }
+  }
+}
+
+/** `transferMax`: what the transport can carry, in bytes. */
+export function fsinfo(
+  calls: NfsCalls,
+  caller: Caller,
+  { root }: Arguments<'FSINFO'>,
+  transferMax: number,
+): Result<'FSINFO'> {
+  let target: Target | undefined
+  try {
+    target = calls.target(caller, root)
+    return {
+      status: 'NFS3_OK',
+      attributes: calls.after(target),
+      rtmax: transferMax,
+      rtpref: transferMax,
+      rtmult: 4096,
+      wtmax: transferMax,
+      wtpref: transferMax,
+      wtmult: 4096,
+      dtpref: Math.min(DIRECTORY_BYTES, transferMax),
+      maxfilesize: BigInt(FILE_SIZE_MAX),
+      timeDelta: TIME_DELTA,
+      properties: FSF3.LINK | FSF3.SYMLINK | FSF3.HOMOGENEOUS | FSF3.CANSETTIME,
+    }
+  } catch (error) {
+    return { status: statusOf(error), attributes: calls.after(target) }
+  }
+}
+
+export function pathconf(calls: NfsCalls, caller: Caller, { object }: Arguments<'PATHCONF'>): Result<'PATHCONF'> {
+  let target: Target | undefined
+  try {
+    target = calls.target(caller, object)
+    return {
+      status: 'NFS3_OK',
+      attributes: calls.after(target),
+      linkmax: LINK_MAX,
+      nameMax: NAME_MAX,
+      noTrunc: true,
+      chownRestricted: true,
+      caseInsensitive: false,
+      casePreserving: true,
+    }
+  } catch (error) {
+    return { status: statusOf(error), attributes: calls.after(target) }
+  }
+}

@@ -1,0 +1,71 @@
+// WRITE and COMMIT (RFC 1813 §3.3.7, §3.3.21).
+import type { Value } from '../../codec/xdr.ts'
+import { MAY_WRITE, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
+import { FsError } from '../../posix/errors.ts'
+import { O_WRONLY } from '../../posix/mode.ts'
+import type { NFS3_PROCEDURES } from './nfs3.ts'
+import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
+import type { WccAttr } from './nfs3-types.ts'
+
+type Procedures = typeof NFS3_PROCEDURES
+type Arguments<P extends keyof Procedures> = Value<Procedures[P]['arguments']>
+type Result<P extends keyof Procedures> = Value<Procedures[P]['result']>
+
+/**
+ * UNSTABLE data is in the content file when this returns: it survives the death of the server, not loss of power. The
+ * client keeps it until COMMIT answers with the same verifier.
+ */
+export function write(
+  calls: NfsCalls,
+  caller: Caller,
+  { file, offset, count, stable, data }: Arguments<'WRITE'>,
+): Result<'WRITE'> | Promise<Result<'WRITE'>> {
+  let target: Target | undefined
+  let before: WccAttr | undefined
+  const failed = (error: unknown): Result<'WRITE'> => ({ status: statusOf(error), wcc: calls.wcc(target, before) })
+  try {
+    const { volume, verifier } = calls
+    target = calls.changeable(caller, file)
+    const { ino, who } = target
+    before = calls.before(ino)
+    if (count !== data.length) throw new FsError('EINVAL')
+    if (!mayTransfer(who, volume.attributes(ino), MAY_WRITE)) throw new FsError('EACCES')
+    const content = volume.openContent(ino, O_WRONLY, ROOT_CREDENTIALS)
+    let written: number
+    try {
+      if (who.uid !== 0) volume.killPrivileges(ino)
+      written = volume.write(content, data, offset)
+    } finally {
+      volume.closeContent(content)
+    }
+    const answer = (): Result<'WRITE'> => ({
+      status: 'NFS3_OK',
+      wcc: calls.wcc(target, before),
+      count: written,
+      committed: stable,
+      verifier,
+    })
+    if (stable === 'UNSTABLE') return answer()
+    return volume.fsync(ino, stable === 'DATA_SYNC').then(answer, failed)
+  } catch (error) {
+    return failed(error)
+  }
+}
+
+/** Everything of the file becomes durable, whatever range is asked for. */
+export async function commit(
+  calls: NfsCalls,
+  caller: Caller,
+  { file }: Arguments<'COMMIT'>,
+): Promise<Result<'COMMIT'>> {
+  let target: Target | undefined
+  let before: WccAttr | undefined
+  try {
+    target = calls.changeable(caller, file)
+    before = calls.before(target.ino)
+    await calls.volume.fsync(target.ino, false)
+    return { status: 'NFS3_OK', wcc: calls.wcc(target, before), verifier: calls.verifier }
+  } catch (error) {
+    return { status: statusOf(error), wcc: calls.wcc(target, before) }
+  }
+}
