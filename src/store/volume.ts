@@ -13,7 +13,7 @@ import {
   type Timespec,
   timespecFromMs,
 } from '../posix/attributes.ts'
-import { type Credentials, MAY_EXEC } from '../posix/credentials.ts'
+import { type Credentials, MAY_EXEC, ROOT_CREDENTIALS } from '../posix/credentials.ts'
 import { FsError } from '../posix/errors.ts'
 import { isRegular, NAME_MAX, S_IFDIR, S_IFMT, S_IFREG } from '../posix/mode.ts'
 import { ContentFiles, contentPath } from './content-files.ts'
@@ -215,6 +215,22 @@ export class Volume {
     if (name === '.') return parent
     if (name === '..') return directory.parent
     return entries.find(parent, name)?.ino
+  }
+
+  /**
+   * The directory that a path leads to from another one, by names alone (no `..`, no symbolic links), whoever asks. For
+   * what an administrator names: exports, roots of volumes.
+   */
+  resolve(from: number, path: string): number {
+    let ino = from
+    for (const name of path.split('/')) {
+      if (name === '' || name === '.') continue
+      const next = name === '..' ? undefined : this.lookup(ino, name, ROOT_CREDENTIALS)
+      if (next === undefined) throw new FsError('ENOENT')
+      ino = next
+    }
+    this.#parts.inodes.directory(ino)
+    return ino
   }
 
   /** The attributes as they are now; the object never changes. Throws ESTALE if the inode is gone. */

@@ -1,18 +1,14 @@
 // The procedures of NFS version 3 that change names and attributes (RFC 1813 §3.3). What they answer survives the death
 // of the server at once, and loss of power as soon as the volume's journal is synced.
-import type { Value } from '../../codec/xdr.ts'
 import type { AttributeChanges } from '../../posix/attributes.ts'
 import { FsError } from '../../posix/errors.ts'
 import { isRegular, MODE_BITS, S_IFDIR, S_IFLNK, S_IFREG } from '../../posix/mode.ts'
 import type { NewNodeOptions } from '../../store/create.ts'
-import type { NFS3_PROCEDURES } from './nfs3.ts'
+import type { Arguments, Result } from './nfs3.ts'
 import { changesOf, joinDevice, typeBits } from './nfs3-attributes.ts'
 import { type Caller, type NfsCalls, NfsError, statusOf, type Target } from './nfs3-calls.ts'
 import type { WccAttr } from './nfs3-types.ts'
 
-type Procedures = typeof NFS3_PROCEDURES
-type Arguments<P extends keyof Procedures> = Value<Procedures[P]['arguments']>
-type Result<P extends keyof Procedures> = Value<Procedures[P]['result']>
 type Where = Arguments<'CREATE'>['where']
 type Created = Result<'CREATE'>
 

@@ -1,19 +1,14 @@
 // READDIR and READDIRPLUS (RFC 1813 §3.3.16, §3.3.17). Cookies are the volume's own and belong to their entries: a listing
 // goes on where it stopped whatever changed meanwhile, so the cookie verifier is one and the same for ever.
 
-import type { Value } from '../../codec/xdr.ts'
 import { padded } from '../../codec/xdr-reader.ts'
 import { MAY_READ, mayAccess } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import type { ListedEntry } from '../../store/entries.ts'
 import { FILE_HANDLE_BYTES } from './file-handle.ts'
-import type { NFS3_PROCEDURES } from './nfs3.ts'
+import type { Arguments, Result } from './nfs3.ts'
 import { type Caller, type NfsCalls, NfsError, statusOf, type Target } from './nfs3-calls.ts'
 import { type Fattr3, NFS3_COOKIEVERFSIZE, TRANSFER_MAX } from './nfs3-types.ts'
-
-type Procedures = typeof NFS3_PROCEDURES
-type Arguments<P extends keyof Procedures> = Value<Procedures[P]['arguments']>
-type Result<P extends keyof Procedures> = Value<Procedures[P]['result']>
 
 const VERIFIER = Buffer.alloc(NFS3_COOKIEVERFSIZE)
 

@@ -1,18 +1,13 @@
 // The procedures of NFS version 3 that change nothing (RFC 1813 §3.3).
 import { read } from 'node:fs'
-import type { Value } from '../../codec/xdr.ts'
 import { MAY_EXEC, MAY_READ, MAY_WRITE, mayAccess, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import { isDirectory, NAME_MAX, O_RDONLY } from '../../posix/mode.ts'
 import { LINK_MAX } from '../../store/create.ts'
 import { FILE_SIZE_MAX } from '../../store/set-attributes.ts'
-import type { NFS3_PROCEDURES } from './nfs3.ts'
+import type { Arguments, Result } from './nfs3.ts'
 import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
 import { ACCESS3, FSF3, TRANSFER_MAX } from './nfs3-types.ts'
-
-type Procedures = typeof NFS3_PROCEDURES
-type Arguments<P extends keyof Procedures> = Value<Procedures[P]['arguments']>
-type Result<P extends keyof Procedures> = Value<Procedures[P]['result']>
 
 /** Reads up to this many bytes are done at once: to hand them to another thread costs more. */
 const AT_ONCE_BYTES = 64 * 1024

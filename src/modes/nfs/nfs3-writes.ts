@@ -1,15 +1,10 @@
 // WRITE and COMMIT (RFC 1813 §3.3.7, §3.3.21).
-import type { Value } from '../../codec/xdr.ts'
 import { MAY_WRITE, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import { O_WRONLY } from '../../posix/mode.ts'
-import type { NFS3_PROCEDURES } from './nfs3.ts'
+import type { Arguments, Result } from './nfs3.ts'
 import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
 import type { WccAttr } from './nfs3-types.ts'
-
-type Procedures = typeof NFS3_PROCEDURES
-type Arguments<P extends keyof Procedures> = Value<Procedures[P]['arguments']>
-type Result<P extends keyof Procedures> = Value<Procedures[P]['result']>
 
 /**
  * UNSTABLE data is in the content file when this returns: it survives the death of the server, not loss of power. The

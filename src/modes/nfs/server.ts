@@ -1,0 +1,125 @@
+// An NFS server: a volume, its exports, and the programs on one port, over TCP and UDP.
+//
+// It is stateless: whatever a client needs to go on after a restart (file handles) comes out of the volume and the key
+// beside it. What tells clients of a restart is the write verifier, another one each time.
+import { randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import { KeepAwake } from '../../host/keep-awake.ts'
+import { FsError } from '../../posix/errors.ts'
+import { OncServer } from '../../rpc/onc/server.ts'
+import { type ListenOptions, listenTcp, type TcpListener } from '../../rpc/onc/tcp-server.ts'
+import { listenUdp, type UdpListener } from '../../rpc/onc/udp-server.ts'
+import { Volume } from '../../store/volume.ts'
+import { Export, type ExportOptions } from './exports.ts'
+import { FileHandles, KEY_BYTES } from './file-handle.ts'
+import type { ExportedTree, NfsServerParts } from './nfs3-calls.ts'
+import { NFS3_WRITEVERFSIZE } from './nfs3-types.ts'
+import { mount3Service, nfs3Service } from './services.ts'
+
+const KEY_FILE = 'nfs.key'
+/** How long the event loop stays awake after a call, in microseconds. */
+const SPIN_US = 100
+/** Ports tried until one is free for TCP and UDP. */
+const PORT_TRIES = 20
+
+/** What is exported unless something else is asked for: everything, to this machine. */
+export const DEFAULT_EXPORTS: readonly ExportOptions[] = [{ path: '/export', directory: '/', squash: 'none' }]
+
+export interface NfsServerOptions {
+  /** Where the volume is and the key is kept, absolute. */
+  readonly directory: string
+  /** An IP address. */
+  readonly host: string
+  /** 0: any that is free for TCP and UDP. */
+  readonly port: number
+  readonly exports?: readonly ExportOptions[]
+  readonly onError?: (error: Error) => void
+}
+
+export class NfsServer {
+  readonly host: string
+  readonly port: number
+  readonly rpc: OncServer
+  readonly #volume: Volume
+  readonly #listeners: readonly (TcpListener | UdpListener)[]
+
+  private constructor(volume: Volume, rpc: OncServer, tcp: TcpListener, udp: UdpListener) {
+    this.#volume = volume
+    this.rpc = rpc
+    this.#listeners = [tcp, udp]
+    this.host = tcp.address.host
+    this.port = tcp.address.port
+  }
+
+  static async start(options: NfsServerOptions): Promise<NfsServer> {
+    const { directory, host, onError = () => {} } = options
+    if (isIP(host) === 0) throw new Error(`${JSON.stringify(host)} is no IP address to listen on`)
+    const shares = (options.exports ?? DEFAULT_EXPORTS).map((share, id) => new Export(id + 1, share))
+    const volume = await Volume.open(directory, { onBackgroundError: onError })
+    try {
+      const parts: NfsServerParts = {
+        volume,
+        handles: new FileHandles(keyOf(directory)),
+        exports: new Map(shares.map((share) => [share.id, treeOf(volume, share)])),
+        fsid: BigInt(`0x${volume.id.slice(0, 16)}`),
+        verifier: randomBytes(NFS3_WRITEVERFSIZE),
+      }
+      const rpc = new OncServer([nfs3Service(parts), mount3Service(parts)], {
+        onError: (error, name) => onError(new Error(`${name} failed`, { cause: error })),
+      })
+      const awake = new KeepAwake(SPIN_US)
+      const [tcp, udp] = await listen(rpc, { host, port: options.port, awake })
+      return new NfsServer(volume, rpc, tcp, udp)
+    } catch (error) {
+      await volume.close()
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.close()))
+    await this.#volume.close()
+  }
+}
+
+/** Listens on one port over TCP and UDP. A free one is free for TCP: where it is not for UDP, another is tried. */
+async function listen(rpc: OncServer, options: ListenOptions): Promise<[TcpListener, UdpListener]> {
+  for (let tries = 1; ; tries++) {
+    const tcp = await listenTcp(rpc, options)
+    try {
+      return [tcp, await listenUdp(rpc, { ...options, port: tcp.address.port })]
+    } catch (error) {
+      await tcp.close()
+      const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+      if (!taken || options.port !== 0 || tries === PORT_TRIES) throw error
+    }
+  }
+}
+
+/** The directory that an export shows. Throws an Error of one line if there is none. */
+function treeOf(volume: Volume, share: Export): ExportedTree {
+  try {
+    return { share, root: volume.resolve(volume.root, share.directory) }
+  } catch (error) {
+    const why = FsError.from(error).code
+    throw new Error(`export ${share.path}: the volume has no directory ${share.directory} (${why})`)
+  }
+}
+
+/** The key of file handles, made with the first start. It must not be lost: clients' handles would go stale. */
+function keyOf(directory: string): Buffer {
+  const path = join(directory, KEY_FILE)
+  if (existsSync(path)) {
+    const key = readFileSync(path)
+    if (key.length !== KEY_BYTES) throw new Error(`${path} is damaged: it has ${key.length} bytes, not ${KEY_BYTES}`)
+    return key
+  }
+  const key = randomBytes(KEY_BYTES)
+  const draft = `${path}.new`
+  writeFileSync(draft, key, { mode: 0o600, flush: true })
+  chmodSync(draft, 0o600)
+  renameSync(draft, path)
+  return key
+}
