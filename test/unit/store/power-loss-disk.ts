@@ -86,7 +86,8 @@ function mix(synced: Buffer | undefined, now: Buffer, chance: () => number): Buf
   const length = chance() < 0.5 ? now.length : old.length
   const bytes = Buffer.alloc(length)
   for (let at = 0; at < length; at += SECTOR) {
-    const from = chance() < 0.5 ? old : now
+    // A file that was cut off is so or is not: where it went on before, nothing else appears by itself.
+    const from = at >= now.length || chance() < 0.5 ? old : now
     from.subarray(at, at + SECTOR).copy(bytes, at)
   }
   return bytes
