@@ -1,4 +1,5 @@
 // What an NFS server exports, to whom, and as whom they come in: exports(5) in small.
+import { createHash } from 'node:crypto'
 import { BlockList, isIP, isIPv4 } from 'node:net'
 import type { Credentials } from '../../posix/credentials.ts'
 
@@ -31,11 +32,11 @@ export class ClientList {
   }
 
   #add(client: string): void {
-    const [address = '', prefix] = client.split('/')
+    const [address = '', prefix, more] = client.split('/')
     const family = isIPv4(address) ? 'ipv4' : 'ipv6'
     const bits = family === 'ipv4' ? 32 : 128
     const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : Number.NaN
-    if (isIP(address) === 0 || !(length <= bits)) {
+    if (isIP(address) === 0 || !(length <= bits) || more !== undefined) {
       throw new Error(`${JSON.stringify(client)} is neither an address nor a network such as 10.0.0.0/8`)
     }
     this.#list.addSubnet(address, length, family)
@@ -49,7 +50,22 @@ export class ClientList {
 
 const LOOPBACK = ['127.0.0.0/8', '::1']
 
+/** What MOUNT can express (RFC 1813 appendix I §5.1.2). */
+const PATH_BYTES_MAX = 1024
+
+/** Comes with file handles, so it must be the same after a restart with other exports beside this one. */
+const idOf = ({ path, directory }: ExportOptions): number =>
+  createHash('sha256').update(`${path}\0${directory}`).digest().readUInt32BE()
+
+function checkPath(path: string): void {
+  const fits = path.isWellFormed() && !path.includes('\0') && Buffer.byteLength(path) <= PATH_BYTES_MAX
+  if (!path.startsWith('/') || (path.endsWith('/') && path !== '/') || !fits) {
+    throw new Error(`${JSON.stringify(path)} is no path of an export: those begin with a slash, and none ends with one`)
+  }
+}
+
 export class Export {
+  /** In file handles. */
   readonly id: number
   readonly path: string
   readonly directory: string
@@ -58,8 +74,10 @@ export class Export {
   readonly #squash: 'root' | 'all' | 'none'
   readonly #anonymous: Credentials
 
-  constructor(id: number, options: ExportOptions) {
-    this.id = id
+  /** Throws an Error of one line for a mistake in `options`. */
+  constructor(options: ExportOptions) {
+    checkPath(options.path)
+    this.id = idOf(options)
     this.path = options.path
     this.directory = options.directory
     this.clients = new ClientList(options.clients ?? LOOPBACK)

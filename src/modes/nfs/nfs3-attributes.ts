@@ -24,7 +24,11 @@ export const splitDevice = (rdev: number): { specdata1: number; specdata2: numbe
 })
 
 export const joinDevice = ({ specdata1, specdata2 }: { specdata1: number; specdata2: number }): number =>
-  ((specdata1 & 0xfff) << 8) | (specdata2 & 0xff) | ((specdata2 & 0xfff00) << 12)
+  (((specdata1 & 0xfff) << 8) | (specdata2 & 0xff) | ((specdata2 & 0xfff00) << 12)) >>> 0
+
+/** Whether the kernel's encoding has room for both numbers. */
+export const isDevice = ({ specdata1, specdata2 }: { specdata1: number; specdata2: number }): boolean =>
+  specdata1 <= 0xfff && specdata2 <= 0xf_ffff
 
 /** nfstime3 counts seconds from 0 to 2^32 - 1: times before the epoch become it. */
 const time3 = ({ sec, nsec }: Timespec): { seconds: number; nseconds: number } =>

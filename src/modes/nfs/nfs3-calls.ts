@@ -1,8 +1,16 @@
 // What all calls of the NFS server share: who calls, which inode a handle means, and what an error is answered with.
 
 import type { Attributes } from '../../posix/attributes.ts'
-import { type Credentials, MAY_EXEC, MAY_READ, type MAY_WRITE, mayAccess } from '../../posix/credentials.ts'
+import {
+  type Credentials,
+  MAY_EXEC,
+  MAY_READ,
+  type MAY_WRITE,
+  mayAccess,
+  ROOT_CREDENTIALS,
+} from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
+import { isDot } from '../../store/names.ts'
 import type { Volume } from '../../store/volume.ts'
 import type { Export } from './exports.ts'
 import type { FileHandles } from './file-handle.ts'
@@ -16,6 +24,8 @@ export interface Caller {
   readonly address: string
   /** What AUTH_SYS claims; undefined with AUTH_NONE. */
   readonly credentials: Credentials | undefined
+  /** What the transport can carry in one reply beside the headers, in bytes. */
+  readonly transferMax: number
 }
 
 /** An error of the protocol that is no errno. */
@@ -97,11 +107,29 @@ export class NfsCalls {
   find({ ino, share, who }: Target, name: string): number {
     const found = this.volume.lookup(ino, name, who)
     if (found === undefined) throw new FsError('ENOENT')
-    return name === '..' && ino === this.rootOf(share) ? ino : found
+    return name === '..' ? this.parentWithin(share, ino, found) : found
   }
 
-  rootOf(share: Export): number {
-    return this.#parts.exports.get(share.id)?.root ?? 0
+  /**
+   * Where `..` of a directory leads: not out of the export, be it that the directory is its root, or that somebody moved
+   * it away whom another export lets do so.
+   */
+  parentWithin(share: Export, ino: number, parent: number): number {
+    const root = this.#parts.exports.get(share.id)?.root
+    if (root === this.volume.root) return parent
+    for (let at = ino; at !== root; ) {
+      const above = this.volume.lookup(at, '..', ROOT_CREDENTIALS)
+      if (above === undefined || above === at) return ino
+      at = above
+    }
+    return ino === root ? ino : parent
+  }
+
+  /** Throws EBUSY for a name of the root of an export, which must neither go nor move: clients have it mounted. */
+  requireNoRoot({ ino, who }: Target, name: string): void {
+    if (isDot(name)) return
+    const found = this.volume.lookup(ino, name, who)
+    for (const { root } of this.#parts.exports.values()) if (root === found) throw new FsError('EBUSY')
   }
 
   attributes(ino: number): Fattr3 {

@@ -1,11 +1,12 @@
 // The procedures of NFS version 3 that change names and attributes (RFC 1813 §3.3). What they answer survives the death
 // of the server at once, and loss of power as soon as the volume's journal is synced.
 import type { AttributeChanges } from '../../posix/attributes.ts'
+import { inGroup, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
-import { isRegular, MODE_BITS, S_IFDIR, S_IFLNK, S_IFREG } from '../../posix/mode.ts'
+import { isDirectory, isRegular, MODE_BITS, S_IFDIR, S_IFLNK, S_IFREG } from '../../posix/mode.ts'
 import type { NewNodeOptions } from '../../store/create.ts'
 import type { Arguments, Result } from './nfs3.ts'
-import { changesOf, joinDevice, typeBits } from './nfs3-attributes.ts'
+import { changesOf, isDevice, joinDevice, typeBits } from './nfs3-attributes.ts'
 import { type Caller, type NfsCalls, NfsError, statusOf, type Target } from './nfs3-calls.ts'
 import type { WccAttr } from './nfs3-types.ts'
 
@@ -33,8 +34,10 @@ export function setattr(
   }
 }
 
-function setAttributes(calls: NfsCalls, { who }: Target, ino: number, changes: AttributeChanges): void {
-  if (Object.keys(changes).length > 0) calls.volume.setAttributes(ino, changes, who)
+function setAttributes({ volume }: NfsCalls, { who }: Target, ino: number, changes: AttributeChanges): void {
+  if (Object.keys(changes).length === 0) return
+  // As with WRITE (RFC 1813 §4.4): the owner may have the file open for writing whatever its mode is by now.
+  volume.setAttributes(ino, changes, who, { handleIsOpenForWrite: volume.attributes(ino).uid === who.uid })
 }
 
 /** Makes something new in a directory; `make` returns its inode number. */
@@ -64,11 +67,21 @@ function make(
   const { who } = target
   const ino = volume.create(target.ino, name, { ...node, mode: node.mode | ((mode ?? 0) & MODE_BITS) }, who)
   const changes: AttributeChanges = { ...rest }
-  // Clients name the owner that it has got anyway; set-id bits would fall to a change of owner.
+  // Clients name the owner whom they believe to be, also where they come in as somebody else: only root is asked whom
+  // it shall belong to, and others to which of their groups.
   const owned = volume.attributes(ino)
-  if (uid !== undefined && uid !== owned.uid) changes.uid = uid
-  if (gid !== undefined && gid !== owned.gid) changes.gid = gid
-  setAttributes(calls, target, ino, changes)
+  if (uid !== undefined && uid !== owned.uid && who.uid === 0) changes.uid = uid
+  if (gid !== undefined && gid !== owned.gid && (who.uid === 0 || inGroup(who, gid))) changes.gid = gid
+  // A change of owner takes the set-id bits away.
+  if (mode !== undefined && (changes.uid !== undefined || changes.gid !== undefined)) changes.mode = mode
+  try {
+    setAttributes(calls, target, ino, changes)
+  } catch (error) {
+    // Who is told that it failed must not find it.
+    if (isDirectory(node.mode)) volume.removeDirectory(target.ino, name, ROOT_CREDENTIALS)
+    else volume.unlink(target.ino, name, ROOT_CREDENTIALS)
+    throw error
+  }
   return ino
 }
 
@@ -82,7 +95,7 @@ export function create(calls: NfsCalls, caller: Caller, { where, how }: Argument
     if (how.mode === 'GUARDED') throw new FsError('EEXIST')
     if (!isRegular(calls.volume.modeOf(existing))) throw new FsError('EEXIST')
     // Who finds it there may only ask for another size (§3.3.8): O_TRUNC.
-    if (changes.size !== undefined) calls.volume.setAttributes(existing, { size: changes.size }, target.who)
+    if (changes.size !== undefined) setAttributes(calls, target, existing, { size: changes.size })
     return existing
   })
 }
@@ -98,8 +111,9 @@ function createExclusive(
   verifier: Buffer,
   existing: number | undefined,
 ): number {
-  const atime = { sec: verifier.readUInt32BE(0), nsec: 0 }
-  const mtime = { sec: verifier.readUInt32BE(4), nsec: 0 }
+  // Not every file system of the host knows times after 2038.
+  const atime = { sec: verifier.readUInt32BE(0) & 0x7fff_ffff, nsec: 0 }
+  const mtime = { sec: verifier.readUInt32BE(4) & 0x7fff_ffff, nsec: 0 }
   if (existing === undefined) {
     const ino = volume.create(target.ino, name, { mode: S_IFREG | 0o600 }, target.who)
     volume.setAttributes(ino, { atime, mtime }, target.who)
@@ -133,6 +147,7 @@ export function mknod(calls: NfsCalls, caller: Caller, { where, what }: Argument
   return creating(calls, caller, where, (target) => {
     if (!('attributes' in what)) throw new NfsError('NFS3ERR_BADTYPE')
     const device = 'spec' in what ? { rdev: joinDevice(what.spec) } : {}
+    if ('spec' in what && !isDevice(what.spec)) throw new FsError('EINVAL')
     // As the host does (mknod(2)): devices are made by root only.
     if ('spec' in what && target.who.uid !== 0) throw new FsError('EPERM')
     return make(calls, target, where.name, { mode: typeBits(what.type), ...device }, changesOf(what.attributes))
@@ -145,9 +160,7 @@ export function remove(calls: NfsCalls, caller: Caller, { object }: Arguments<'R
 
 export function rmdir(calls: NfsCalls, caller: Caller, { object }: Arguments<'RMDIR'>): Result<'RMDIR'> {
   return removing(calls, caller, object, (target) => {
-    const found = calls.volume.lookup(target.ino, object.name, target.who)
-    // Other clients would find a root that is gone.
-    if (found === calls.rootOf(target.share)) throw new FsError('EBUSY')
+    calls.requireNoRoot(target, object.name)
     calls.volume.removeDirectory(target.ino, object.name, target.who)
   })
 }
@@ -180,6 +193,8 @@ export function rename(calls: NfsCalls, caller: Caller, { from, to }: Arguments<
     beforeSource = calls.before(source.ino)
     beforeTarget = calls.before(target.ino)
     if (source.share !== target.share) throw new FsError('EXDEV')
+    calls.requireNoRoot(source, from.name)
+    calls.requireNoRoot(target, to.name)
     const renaming = { parent: source.ino, name: from.name, newParent: target.ino, newName: to.name }
     calls.volume.rename(renaming, source.who)
     return { status: 'NFS3_OK', ...wcc() }

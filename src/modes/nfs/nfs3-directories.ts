@@ -2,13 +2,13 @@
 // goes on where it stopped whatever changed meanwhile, so the cookie verifier is one and the same for ever.
 
 import { padded } from '../../codec/xdr-reader.ts'
-import { MAY_READ, mayAccess } from '../../posix/credentials.ts'
+import { MAY_EXEC, MAY_READ, mayAccess } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import type { ListedEntry } from '../../store/entries.ts'
 import { FILE_HANDLE_BYTES } from './file-handle.ts'
 import type { Arguments, Result } from './nfs3.ts'
 import { type Caller, type NfsCalls, NfsError, statusOf, type Target } from './nfs3-calls.ts'
-import { type Fattr3, NFS3_COOKIEVERFSIZE, TRANSFER_MAX } from './nfs3-types.ts'
+import { type Fattr3, NFS3_COOKIEVERFSIZE } from './nfs3-types.ts'
 
 const VERIFIER = Buffer.alloc(NFS3_COOKIEVERFSIZE)
 
@@ -36,9 +36,8 @@ function begin(calls: NfsCalls, caller: Caller, { dir, cookie, verifier }: Readi
   return { target, after: Number(cookie) }
 }
 
-/** Nothing leads out of an export. */
 const fileidOf = (calls: NfsCalls, { ino, share }: Target, entry: ListedEntry): number =>
-  entry.name === '..' && ino === calls.rootOf(share) ? ino : entry.ino
+  entry.name === '..' ? calls.parentWithin(share, ino, entry.ino) : entry.ino
 
 export function readdir(calls: NfsCalls, caller: Caller, args: Arguments<'READDIR'>): Result<'READDIR'> {
   let target: Target | undefined
@@ -46,7 +45,7 @@ export function readdir(calls: NfsCalls, caller: Caller, args: Arguments<'READDI
     const reading = begin(calls, caller, args)
     target = reading.target
     const entries: { fileid: number; name: string; cookie: bigint }[] = []
-    let room = Math.min(args.count, TRANSFER_MAX) - RESULT_BYTES
+    let room = Math.min(args.count, caller.transferMax) - RESULT_BYTES
     let eof = true
     for (const entry of calls.volume.list(target.ino, reading.after)) {
       room -= ENTRY_BYTES + padded(Buffer.byteLength(entry.name))
@@ -76,9 +75,11 @@ export function readdirplus(calls: NfsCalls, caller: Caller, args: Arguments<'RE
       attributes: Fattr3 | undefined
       handle: Buffer | undefined
     }[] = []
-    let room = Math.min(args.maxcount, TRANSFER_MAX) - RESULT_BYTES
+    let room = Math.min(args.maxcount, caller.transferMax) - RESULT_BYTES
     // Of names, cookies and file ids alone.
-    let nameRoom = Math.min(args.dircount, TRANSFER_MAX)
+    let nameRoom = args.dircount
+    // Who may only read the names gets no handles and no attributes with them: LOOKUP would refuse those.
+    const searchable = mayAccess(target.who, calls.volume.attributes(target.ino), MAY_EXEC)
     let eof = true
     for (const entry of calls.volume.list(target.ino, reading.after)) {
       const bytes = ENTRY_BYTES + padded(Buffer.byteLength(entry.name))
@@ -94,8 +95,8 @@ export function readdirplus(calls: NfsCalls, caller: Caller, args: Arguments<'RE
         fileid,
         name: entry.name,
         cookie: BigInt(entry.cookie),
-        attributes: calls.after({ ino: fileid }),
-        handle: calls.handle(target.share, fileid),
+        attributes: searchable ? calls.after({ ino: fileid }) : undefined,
+        handle: searchable ? calls.handle(target.share, fileid) : undefined,
       })
     }
     if (entries.length === 0 && !eof) throw new NfsError('NFS3ERR_TOOSMALL')

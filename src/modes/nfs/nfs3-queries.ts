@@ -2,12 +2,12 @@
 import { read } from 'node:fs'
 import { MAY_EXEC, MAY_READ, MAY_WRITE, mayAccess, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
-import { isDirectory, NAME_MAX, O_RDONLY } from '../../posix/mode.ts'
+import { isDirectory, isRegular, NAME_MAX, O_RDONLY } from '../../posix/mode.ts'
 import { LINK_MAX } from '../../store/create.ts'
 import { FILE_SIZE_MAX } from '../../store/set-attributes.ts'
 import type { Arguments, Result } from './nfs3.ts'
 import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
-import { ACCESS3, FSF3, TRANSFER_MAX } from './nfs3-types.ts'
+import { ACCESS3, FSF3 } from './nfs3-types.ts'
 
 /** Reads up to this many bytes are done at once: to hand them to another thread costs more. */
 const AT_ONCE_BYTES = 64 * 1024
@@ -87,16 +87,19 @@ export function readFile(
     const { volume } = calls
     target = calls.target(caller, file)
     const { ino, who } = target
-    if (!mayTransfer(who, volume.attributes(ino), MAY_READ)) throw new FsError('EACCES')
+    const attributes = volume.attributes(ino)
+    if (!isRegular(attributes.mode)) throw new FsError('EINVAL')
+    if (!mayTransfer(who, attributes, MAY_READ)) throw new FsError('EACCES')
     const content = volume.openContent(ino, O_RDONLY, ROOT_CREDENTIALS)
-    const { size } = volume.attributes(ino)
-    const length = Math.max(0, Math.min(count, TRANSFER_MAX, size - offset))
+    const { size } = attributes
+    const length = Math.max(0, Math.min(count, caller.transferMax, size - offset))
     const data = Buffer.allocUnsafe(length)
     const answer = (got: number): Result<'READ'> => ({
       status: 'NFS3_OK',
       attributes: calls.after(target),
       count: got,
-      eof: offset + got >= size,
+      // Less than there was: somebody has truncated it meanwhile.
+      eof: got < length || offset + got >= size,
       data: data.subarray(0, got),
     })
     if (length <= AT_ONCE_BYTES) {
@@ -138,13 +141,8 @@ export function fsstat(calls: NfsCalls, caller: Caller, { root }: Arguments<'FSS
   }
 }
 
-/** `transferMax`: what the transport can carry, in bytes. */
-export function fsinfo(
-  calls: NfsCalls,
-  caller: Caller,
-  { root }: Arguments<'FSINFO'>,
-  transferMax: number,
-): Result<'FSINFO'> {
+export function fsinfo(calls: NfsCalls, caller: Caller, { root }: Arguments<'FSINFO'>): Result<'FSINFO'> {
+  const { transferMax } = caller
   let target: Target | undefined
   try {
     target = calls.target(caller, root)

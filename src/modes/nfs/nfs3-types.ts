@@ -10,7 +10,6 @@ import {
   struct,
   text,
   u32,
-  u64,
   u64big,
   union,
   type Value,
@@ -59,14 +58,28 @@ export type Ftype3 = keyof typeof FTYPE3
 export const specdata3 = struct({ specdata1: u32, specdata2: u32 })
 export const nfstime3 = struct({ seconds: u32, nseconds: u32 })
 
+/**
+ * size3, offset3 (RFC 1813 §2.5) and numbers of bytes: all 64 bits are valid, and what is beyond 2^53 - 1 stands for as
+ * much as there can be. No file reaches there, so a READ is at its end and a WRITE is NFS3ERR_FBIG.
+ */
+export const size3: Codec<number> = {
+  minBytes: 8,
+  read(from) {
+    const high = from.u32()
+    const low = from.u32()
+    return high > 0x1f_ffff ? Number.MAX_SAFE_INTEGER : high * 2 ** 32 + low
+  },
+  write: (to, value) => to.u64(value),
+}
+
 export const fattr3 = struct({
   type: ftype3,
   mode: u32,
   nlink: u32,
   uid: u32,
   gid: u32,
-  size: u64,
-  used: u64,
+  size: size3,
+  used: size3,
   rdev: specdata3,
   fsid: u64big,
   fileid: fileid3,
@@ -77,7 +90,7 @@ export const fattr3 = struct({
 export type Fattr3 = Value<typeof fattr3>
 
 export const post_op_attr = optional(fattr3)
-export const wcc_attr = struct({ size: u64, mtime: nfstime3, ctime: nfstime3 })
+export const wcc_attr = struct({ size: size3, mtime: nfstime3, ctime: nfstime3 })
 export type WccAttr = Value<typeof wcc_attr>
 export const wcc_data = struct({ before: optional(wcc_attr), after: post_op_attr })
 export type WccData = Value<typeof wcc_data>
@@ -93,7 +106,7 @@ export const sattr3 = struct({
   mode: optional(u32),
   uid: optional(u32),
   gid: optional(u32),
-  size: optional(u64),
+  size: optional(size3),
   atime: setTime,
   mtime: setTime,
 })

@@ -3,7 +3,7 @@
 // A result is { status: 'NFS3_OK', … } or { status: the error, … }; what stands beside an error is attributes for the
 // client's cache.
 
-import { bool, type Fields, nothing, opaque, optional, struct, u32, u64, u64big, union } from '../../codec/xdr.ts'
+import { bool, type Fields, nothing, opaque, optional, struct, u32, u64big, union } from '../../codec/xdr.ts'
 import { type ArgsOf, procedure, program, type ResultOf } from '../../rpc/onc/program.ts'
 import {
   cookieverf3,
@@ -20,6 +20,7 @@ import {
   post_op_attr,
   post_op_fh3,
   sattr3,
+  size3,
   stable_how,
   TRANSFER_MAX,
   wcc_data,
@@ -84,7 +85,7 @@ export const NFS3 = program(
     /** §3.3.6 */
     READ: procedure(
       6,
-      struct({ file: nfs_fh3, offset: u64, count: u32 }),
+      struct({ file: nfs_fh3, offset: size3, count: u32 }),
       result(
         { attributes: post_op_attr, count: u32, eof: bool, data: opaque(TRANSFER_MAX) },
         { attributes: post_op_attr },
@@ -93,7 +94,7 @@ export const NFS3 = program(
     /** §3.3.7 */
     WRITE: procedure(
       7,
-      struct({ file: nfs_fh3, offset: u64, count: u32, stable: stable_how, data: opaque(TRANSFER_MAX) }),
+      struct({ file: nfs_fh3, offset: size3, count: u32, stable: stable_how, data: opaque(TRANSFER_MAX) }),
       result({ wcc: wcc_data, count: u32, committed: stable_how, verifier: writeverf3 }, { wcc: wcc_data }),
     ),
     /** §3.3.8 */
@@ -165,12 +166,12 @@ export const NFS3 = program(
       result(
         {
           attributes: post_op_attr,
-          tbytes: u64,
-          fbytes: u64,
-          abytes: u64,
-          tfiles: u64,
-          ffiles: u64,
-          afiles: u64,
+          tbytes: size3,
+          fbytes: size3,
+          abytes: size3,
+          tfiles: size3,
+          ffiles: size3,
+          afiles: size3,
           invarsec: u32,
         },
         { attributes: post_op_attr },
@@ -217,7 +218,7 @@ export const NFS3 = program(
     /** §3.3.21. `count` 0: to the end of the file. */
     COMMIT: procedure(
       21,
-      struct({ file: nfs_fh3, offset: u64, count: u32 }),
+      struct({ file: nfs_fh3, offset: size3, count: u32 }),
       result({ wcc: wcc_data, verifier: writeverf3 }, { wcc: wcc_data }),
     ),
   },

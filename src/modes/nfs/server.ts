@@ -3,7 +3,7 @@
 // It is stateless: whatever a client needs to go on after a restart (file handles) comes out of the volume and the key
 // beside it. What tells clients of a restart is the write verifier, another one each time.
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { KeepAwake } from '../../host/keep-awake.ts'
@@ -56,19 +56,10 @@ export class NfsServer {
   static async start(options: NfsServerOptions): Promise<NfsServer> {
     const { directory, host, onError = () => {} } = options
     if (isIP(host) === 0) throw new Error(`${JSON.stringify(host)} is no IP address to listen on`)
-    const shares = (options.exports ?? DEFAULT_EXPORTS).map((share, id) => new Export(id + 1, share))
     const volume = await Volume.open(directory, { onBackgroundError: onError })
     try {
-      const parts: NfsServerParts = {
-        volume,
-        handles: new FileHandles(keyOf(directory)),
-        exports: new Map(shares.map((share) => [share.id, treeOf(volume, share)])),
-        fsid: BigInt(`0x${volume.id.slice(0, 16)}`),
-        verifier: randomBytes(NFS3_WRITEVERFSIZE),
-      }
-      const rpc = new OncServer([nfs3Service(parts), mount3Service(parts)], {
-        onError: (error, name) => onError(new Error(`${name} failed`, { cause: error })),
-      })
+      const parts = serverParts(volume, keyOf(directory), options.exports ?? DEFAULT_EXPORTS)
+      const rpc = nfsPrograms(parts, onError)
       const awake = new KeepAwake(SPIN_US)
       const [tcp, udp] = await listen(rpc, { host, port: options.port, awake })
       return new NfsServer(volume, rpc, tcp, udp)
@@ -82,6 +73,32 @@ export class NfsServer {
     await Promise.all(this.#listeners.map((listener) => listener.close()))
     await this.#volume.close()
   }
+}
+
+/** What the procedures work on. Throws an Error of one line for a mistake in the exports. */
+export function serverParts(volume: Volume, key: Uint8Array, options: readonly ExportOptions[]): NfsServerParts {
+  const exports = new Map<number, ExportedTree>()
+  const paths = new Set<string>()
+  for (const share of options.map((share) => new Export(share))) {
+    if (paths.has(share.path)) throw new Error(`two exports have the path ${share.path}`)
+    if (exports.has(share.id)) throw new Error(`the export ${share.path} needs another path: its number is taken`)
+    paths.add(share.path)
+    exports.set(share.id, treeOf(volume, share))
+  }
+  return {
+    volume,
+    handles: new FileHandles(key),
+    exports,
+    fsid: BigInt(`0x${volume.id.slice(0, 16)}`),
+    verifier: randomBytes(NFS3_WRITEVERFSIZE),
+  }
+}
+
+/** MOUNT and NFS, bytes in and bytes out. */
+export function nfsPrograms(parts: NfsServerParts, onError: (error: Error) => void): OncServer {
+  return new OncServer([nfs3Service(parts), mount3Service(parts)], {
+    onError: (error, name) => onError(new Error(`${name} failed`, { cause: error })),
+  })
 }
 
 /** Listens on one port over TCP and UDP. A free one is free for TCP: where it is not for UDP, another is tried. */
@@ -121,5 +138,9 @@ function keyOf(directory: string): Buffer {
   writeFileSync(draft, key, { mode: 0o600, flush: true })
   chmodSync(draft, 0o600)
   renameSync(draft, path)
+  // The name, too, survives loss of power.
+  const folder = openSync(directory, 'r')
+  fsyncSync(folder)
+  closeSync(folder)
   return key
 }

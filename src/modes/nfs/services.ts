@@ -24,6 +24,7 @@ const credentialsOf = (claim: Claim): Credentials | undefined =>
 const callerOf = ({ peer, caller }: OncContext): Caller => ({
   address: peer.address,
   credentials: credentialsOf(caller),
+  transferMax: peer.transport === 'udp' ? UDP_TRANSFER : TRANSFER_MAX,
 })
 
 export function nfs3Service(parts: NfsServerParts): Service {
@@ -52,8 +53,7 @@ export function nfs3Service(parts: NfsServerParts): Service {
     READDIR: bind(readdir),
     READDIRPLUS: bind(readdirplus),
     FSSTAT: bind(queries.fsstat),
-    FSINFO: (args, context) =>
-      queries.fsinfo(calls, callerOf(context), args, context.peer.transport === 'udp' ? UDP_TRANSFER : TRANSFER_MAX),
+    FSINFO: bind(queries.fsinfo),
     PATHCONF: bind(queries.pathconf),
     COMMIT: bind(commit),
   })

@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest'
+import { ClientList, Export, NOBODY } from '../../../../src/modes/nfs/exports.ts'
+
+describe('client lists', () => {
+  it.each([
+    ['127.0.0.1', ['127.0.0.1', '::ffff:127.0.0.1'], ['127.0.0.2', '::1']],
+    ['10.0.0.0/8', ['10.0.0.1', '10.255.255.255', '::ffff:10.1.2.3'], ['11.0.0.0', '9.255.255.255', '::10.0.0.1']],
+    ['10.1.2.3/8', ['10.200.0.1'], ['11.1.2.3']],
+    ['0.0.0.0/0', ['1.2.3.4', '255.255.255.255'], ['::1', 'fe80::1']],
+    ['::1', ['::1', '0:0:0:0:0:0:0:1'], ['::2', '127.0.0.1']],
+    ['2001:db8::/32', ['2001:db8::1', '2001:0db8:ffff::'], ['2001:db9::1', '32.1.13.184']],
+    ['fe80::/10', ['fe80::1%eth0'], ['fec0::1']],
+    ['::ffff:10.0.0.1', ['10.0.0.1', '::ffff:10.0.0.1'], ['10.0.0.2']],
+  ])('%s', (client, inside, outside) => {
+    const list = new ClientList([client])
+    for (const address of inside) expect(list.has(address), address).toBe(true)
+    for (const address of outside) expect(list.has(address), address).toBe(false)
+  })
+
+  it('have nobody when they are empty, and never somebody without an address', () => {
+    expect(new ClientList([]).has('127.0.0.1')).toBe(false)
+    for (const address of ['', 'localhost', '127.0.0.1:80', '127.1', '::ffff:', '1.2.3.4.5']) {
+      expect(new ClientList(['0.0.0.0/0', '::/0']).has(address), address).toBe(false)
+    }
+  })
+
+  it.each([
+    '',
+    'localhost',
+    '10.0.0.0/33',
+    '::/129',
+    '10.0.0.0/',
+    '10.0.0.0/-1',
+    '10.0.0.0/8/9',
+    '10.0.0/8',
+    '*',
+    '1.2.3.4/0x8',
+  ])('refuse %j by name', (client) => {
+    expect(() => new ClientList(['127.0.0.1', client])).toThrow(JSON.stringify(client))
+  })
+})
+
+describe('exports', () => {
+  const at = (options = {}) => new Export({ path: '/export', directory: '/', ...options })
+  const user = { uid: 1000, gid: 1000, groups: [50, 0] }
+  const superuser = { uid: 0, gid: 0, groups: [0, 4] }
+  const nobody = { uid: NOBODY, gid: NOBODY, groups: [] }
+
+  it('squash root unless told otherwise, its group included', () => {
+    expect(at().admit(superuser)).toEqual(nobody)
+    expect(at().admit(user)).toEqual({ uid: 1000, gid: 1000, groups: [50, NOBODY] })
+    expect(at().admit({ uid: 1000, gid: 0, groups: [] })).toEqual({ uid: 1000, gid: NOBODY, groups: [] })
+    expect(at().admit(undefined)).toEqual(nobody)
+  })
+
+  it('squash all, or none, to whom they are told', () => {
+    const anonymous = { anonymousUid: 5, anonymousGid: 6 }
+    expect(at({ squash: 'all', ...anonymous }).admit(user)).toEqual({ uid: 5, gid: 6, groups: [] })
+    expect(at({ squash: 'none' }).admit(superuser)).toEqual(superuser)
+    // Who says nothing is nobody, also where everybody is believed.
+    expect(at({ squash: 'none', ...anonymous }).admit(undefined)).toEqual({ uid: 5, gid: 6, groups: [] })
+  })
+
+  it('are for this machine alone, and writable, unless told otherwise', () => {
+    expect(at().clients.has('127.0.0.1') && at().clients.has('::1')).toBe(true)
+    expect(at().clients.has('10.0.0.1')).toBe(false)
+    expect(at().readOnly).toBe(false)
+  })
+
+  it('have a number of their own, the same in every process', () => {
+    expect(at().id).toBe(at({ readOnly: true }).id)
+    expect(at().id).not.toBe(at({ path: '/other' }).id)
+    expect(at().id).not.toBe(at({ directory: '/a' }).id)
+  })
+
+  it.each(['', 'export', '/export/', `/${'a'.repeat(1024)}`, '/a\0b', '/\ud800'])('refuse the path %j', (path) => {
+    expect(() => at({ path })).toThrow('is no path of an export')
+  })
+})
