@@ -20,10 +20,14 @@ export interface ExportOptions {
   readonly anonymousGid?: number
 }
 
+/** Addresses whose answer is remembered: each call asks. */
+const KNOWN_ADDRESSES = 1024
+
 /** A set of addresses. */
 export class ClientList {
   readonly names: readonly string[]
   readonly #list = new BlockList()
+  readonly #known = new Map<string, boolean>()
 
   /** Throws an Error that names what is neither an address nor a network. */
   constructor(clients: readonly string[]) {
@@ -43,6 +47,16 @@ export class ClientList {
   }
 
   has(address: string): boolean {
+    let has = this.#known.get(address)
+    if (has === undefined) {
+      has = this.#check(address)
+      if (this.#known.size >= KNOWN_ADDRESSES) this.#known.clear()
+      this.#known.set(address, has)
+    }
+    return has
+  }
+
+  #check(address: string): boolean {
     const plain = address.startsWith('::ffff:') && isIPv4(address.slice(7)) ? address.slice(7) : address
     return isIP(plain) !== 0 && this.#list.check(plain, isIPv4(plain) ? 'ipv4' : 'ipv6')
   }

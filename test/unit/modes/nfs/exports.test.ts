@@ -13,8 +13,19 @@ describe('client lists', () => {
     ['::ffff:10.0.0.1', ['10.0.0.1', '::ffff:10.0.0.1'], ['10.0.0.2']],
   ])('%s', (client, inside, outside) => {
     const list = new ClientList([client])
-    for (const address of inside) expect(list.has(address), address).toBe(true)
-    for (const address of outside) expect(list.has(address), address).toBe(false)
+    for (let time = 0; time < 2; time++) {
+      for (const address of inside) expect(list.has(address), address).toBe(true)
+      for (const address of outside) expect(list.has(address), address).toBe(false)
+    }
+  })
+
+  it('stay right for more addresses than they remember', () => {
+    const list = new ClientList(['10.0.0.0/8'])
+    for (let n = 0; n < 5000; n++) {
+      const low = `${(n >> 8) & 255}.${n & 255}`
+      expect(list.has(`10.0.${low}`)).toBe(true)
+      expect(list.has(`11.0.${low}`)).toBe(false)
+    }
   })
 
   it('have nobody when they are empty, and never somebody without an address', () => {
