@@ -39,9 +39,10 @@ export class NfsError extends Error {
   }
 }
 
-/** What an error is answered with. */
+/** What an error is answered with. A defect of ours is none of the protocol's: it is thrown on, reported, SYSTEM_ERR. */
 export function statusOf(error: unknown): NfsErrorName {
   if (error instanceof NfsError) return error.status
+  if (error instanceof TypeError || error instanceof RangeError) throw error
   return statusName(statusOfErrno(FsError.from(error).code)) as NfsErrorName
 }
 

@@ -310,6 +310,21 @@ describe('the RPC layer', () => {
     },
   )
 
+  it('says SYSTEM_ERR to a defect of the server, and reports it', async () => {
+    const world = await World.open()
+    const top = await world.mount()
+    const { attributes } = world.volume
+    world.volume.attributes = () => {
+      throw new TypeError('as it should')
+    }
+    await expect(world.attributes(top)).rejects.toThrow('SYSTEM_ERR')
+    world.volume.attributes = attributes
+    expect(world.errors.splice(0).map(({ message, cause }) => [message, (cause as Error).message])).toEqual([
+      ['NFS3.GETATTR failed', 'as it should'],
+    ])
+    expect((await world.attributes(top)).type).toBe('NF3DIR')
+  })
+
   it('takes the same transaction id with other arguments for another call', async () => {
     const world = await World.open()
     const top = await world.mount()

@@ -203,3 +203,19 @@ describe('WRITE and COMMIT', () => {
     expect(await mode()).toBe(0o777)
   })
 })
+
+describe('a server that ends', () => {
+  it('while it reads and syncs, answers those calls or fails them, and nothing else', async () => {
+    const { world, file } = await open()
+    const data = Buffer.alloc(MIB, 'x')
+    await world.write(file, data)
+    const calls = Array.from({ length: 16 }, () => [
+      world.status('READ', { file, offset: 0, count: MIB }),
+      world.status('WRITE', { file, offset: 0, count: 1, stable: 'FILE_SYNC', data: data.subarray(0, 1) }),
+      world.status('COMMIT', { file, offset: 0, count: 0 }),
+    ]).flat()
+    await world.volume.close()
+    for (const status of await Promise.all(calls)) expect(['NFS3_OK', 'NFS3ERR_IO', 'NFS3ERR_INVAL']).toContain(status)
+    expect(await world.status('GETATTR', { object: file })).toBe('NFS3ERR_IO')
+  })
+})
