@@ -277,6 +277,10 @@ export interface FileSystem {
   rename(context: CallContext, renaming: Renaming): Awaitable<void>
 
   open(context: CallContext, node: NodeId, flags: number): Awaitable<Opened>
+  /**
+   * Makes a file and opens it. If there is one by now, fails with EEXIST where `flags` has O_EXCL, else with ESTALE: the
+   * kernel, which had been told that there is none, then looks again and opens it.
+   */
   create(context: CallContext, node: NewNode, flags: number): Awaitable<{ entry: Entry; opened: Opened }>
   /** O_TMPFILE: an open file without a name. */
   createTemporary?(context: CallContext, node: NewNode, flags: number): Awaitable<{ entry: Entry; opened: Opened }>

@@ -3,7 +3,7 @@
 import type { AttributeChanges, FileSystemStats } from '../../posix/attributes.ts'
 import { type Credentials, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
-import { isRegular, O_TRUNC, opensForWrite, S_IFDIR, S_IFLNK, S_ISGID, S_ISUID } from '../../posix/mode.ts'
+import { isRegular, O_EXCL, O_TRUNC, opensForWrite, S_IFDIR, S_IFLNK, S_ISGID, S_ISUID } from '../../posix/mode.ts'
 import type { Content } from '../../store/contents.ts'
 import type { Notice } from '../../store/notices.ts'
 import type { Volume } from '../../store/volume.ts'
@@ -203,8 +203,21 @@ export class LocalFileSystem implements FileSystem {
   }
 
   create(context: CallContext, node: NewNode, flags: number): { entry: Entry; opened: Opened } {
-    const entry = this.makeNode(context, node)
+    const entry = this.#makeFile(context, node, flags)
     return { entry, opened: this.#openNew(context, entry, flags) }
+  }
+
+  /**
+   * Another mount may have made the file since the kernel asked for the name. Without O_EXCL that is no error: ESTALE
+   * makes the kernel walk the path once more, find the file, check permissions and open it.
+   */
+  #makeFile(context: CallContext, node: NewNode, flags: number): Entry {
+    try {
+      return this.makeNode(context, node)
+    } catch (error) {
+      const taken = error instanceof FsError && error.code === 'EEXIST'
+      throw taken && (flags & O_EXCL) === 0 ? new FsError('ESTALE') : error
+    }
   }
 
   createTemporary(context: CallContext, node: NewNode, flags: number): { entry: Entry; opened: Opened } {

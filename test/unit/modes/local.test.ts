@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LocalFileSystem } from '../../../src/modes/local/client.ts'
 import { LocalLocks } from '../../../src/modes/local/locks.ts'
-import { O_RDWR } from '../../../src/posix/mode.ts'
+import { O_EXCL, O_RDWR } from '../../../src/posix/mode.ts'
 import { LockService } from '../../../src/store/lock-service.ts'
 import { Volume } from '../../../src/store/volume.ts'
 import type { CallContext, DirectorySink, Entry, KernelCache } from '../../../src/vfs/filesystem.ts'
@@ -58,6 +58,12 @@ describe('two mounts of a volume', () => {
     expect(a.lookup(context, 1, 'new')).toEqual({ node: 0, nameTtlMs: FOREVER })
     b.makeNode(context, at('new'))
     expect(told).toEqual({ a: ['names'], b: [] })
+  })
+
+  it('a file that the other mount made meanwhile is looked for again, unless it had to be new', () => {
+    b.makeNode(context, at('raced'))
+    expect(() => a.create(context, at('raced'), O_RDWR)).toThrow('ESTALE')
+    expect(() => a.create(context, at('raced'), O_RDWR | O_EXCL)).toThrow('EEXIST')
   })
 
   it('a name that goes is taken out of a kernel that knows where it led: else its space would stay', () => {
