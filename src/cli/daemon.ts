@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { type MountedFileSystem, mount } from '../fuse/mount.ts'
 import { usersOf } from '../serving/processes.ts'
-import type { ParentMessage, ServingMessage, ServingSpec } from '../serving/serving.ts'
+import type { ParentMessage, ReadyMount, ServingMessage, ServingSpec } from '../serving/serving.ts'
 import { unmount } from '../serving/target.ts'
 import { withControlDirectory } from '../vfs/control.ts'
 import { CliError, describeError, errorCode } from './exit.ts'
@@ -29,6 +29,7 @@ async function startMounts(spec: Extract<ServingSpec, { role: 'mount' }>, log: L
   const mode = await loadMode(address.mode)
   const connection = await mode.connect(address, modeOptions)
   const mounts: MountedFileSystem[] = []
+  const ready: ReadyMount[] = []
   // Without those that were unmounted from outside: something else may be mounted there by now.
   const live = new Set<MountedFileSystem>()
   const close = async (): Promise<void> => {
@@ -37,14 +38,14 @@ async function startMounts(spec: Extract<ServingSpec, { role: 'mount' }>, log: L
   }
   try {
     for (const target of spec.targets) {
-      const { fileSystem, control, kernelChecksPermissions } = await connection.mount()
+      const { fileSystem, control, kernelChecksPermissions, limitations = [] } = await connection.mount()
       let mounted: MountedFileSystem | undefined
       const controlled = withControlDirectory(fileSystem, control, {
         mode: mode.name,
         mount: target,
         owner: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
         createdMs: Date.now(),
-        describe: () => ({ url, driver, limitations: mounted?.limitations }),
+        describe: () => ({ url, driver, limitations: [...limitations, ...(mounted?.limitations ?? [])] }),
       })
       mounted = await mount({
         fileSystem: controlled,
@@ -59,6 +60,7 @@ async function startMounts(spec: Extract<ServingSpec, { role: 'mount' }>, log: L
       })
       const added = mounted
       mounts.push(added)
+      ready.push({ target, abilities: added.abilities, limitations: [...limitations, ...added.limitations] })
       live.add(added)
       added.closed
         .finally(() => live.delete(added))
@@ -69,7 +71,6 @@ async function startMounts(spec: Extract<ServingSpec, { role: 'mount' }>, log: L
     await close()
     throw error
   }
-  const ready = mounts.map(({ target, abilities, limitations }) => ({ target, abilities, limitations }))
   return {
     ready: { type: 'ready', url, mounts: ready },
     ended: Promise.allSettled(mounts.map((mounted) => mounted.closed)),

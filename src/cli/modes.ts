@@ -4,6 +4,7 @@ import { usageError } from './exit.ts'
 
 const MODES: Readonly<Record<string, () => Promise<Mode>>> = {
   local: async () => (await import('../modes/local/index.ts')).localMode,
+  nfs: async () => (await import('../modes/nfs/index.ts')).nfsMode,
 }
 
 export const modeNames: readonly string[] = Object.keys(MODES)

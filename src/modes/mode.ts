@@ -44,6 +44,8 @@ export interface ModeMount {
   readonly control: ControlProvider
   /** The kernel is to check permissions from the attributes (`default_permissions`); otherwise the file system does. */
   readonly kernelChecksPermissions?: boolean
+  /** What programs may miss on this mount, in sentences for the user. */
+  readonly limitations?: readonly string[]
 }
 
 /** The client half at work: what the mounts of one process share. */

@@ -1,4 +1,5 @@
 // The directories that are mounted on: making them ready, and taking mounts off them.
+import { randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { addon } from '../host/addon.ts'
 import { runChild } from './child-io.ts'
@@ -17,8 +18,9 @@ export async function targetState(target: string): Promise<TargetState> {
   const entry = mountedOn(target, readMountTable())
   if (entry === undefined) return 'free'
   if (!isFuse(entry)) return 'mounted'
-  // Not stat(2), which the kernel answers from its cache even when the server is dead: statfs(2) is always asked.
-  const probe = await runChild('stat', ['-f', '-c', '%i', '--', target], ANSWER_MS)
+  // A name that nobody has asked for: what the kernel has cached it would answer for a dead server, too.
+  const unknown = `${target}/.proteus/${randomUUID()}`
+  const probe = await runChild('stat', ['-c', '%i', '--', unknown], ANSWER_MS)
   if (probe.status === 'timeout') return 'silent'
   return probe.stderr.includes('Transport endpoint is not connected') ? 'stale' : 'mounted'
 }

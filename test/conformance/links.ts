@@ -77,7 +77,7 @@ export const links: Area = {
     expect(await t.p.readdir(t.at('d'))).toEqual(['f'])
   },
 
-  'an unlinked file lives until its last close': async (t) => {
+  'an unlinked file lives until its last close': needs('unlinkedCount', async (t) => {
     const fd = await t.p.open(await t.file('f', 'abc'), O.RDWR)
     const second = await t.p.open(t.at('f'), O.RDONLY)
     await t.p.unlink(t.at('f'))
@@ -87,7 +87,7 @@ export const links: Area = {
     expect(await t.p.pread(second, 10, 0)).toBe('abcdef')
     await t.p.close(fd)
     expect(await t.p.pread(second, 10, 0)).toBe('abcdef')
-  },
+  }),
 
   'a new file under the name of an unlinked one is another file': async (t) => {
     const fd = await t.p.open(await t.file('f', 'old'), O.RDONLY)

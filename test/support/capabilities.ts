@@ -29,6 +29,8 @@ export const capabilities = {
   callers: true,
   /** What is unlinked lives on without a name while it is used, and no name of it appears, even after a crash. */
   unlinkedNodes: true,
+  /** A file that is unlinked and open has no links. */
+  unlinkedCount: true,
   /** Names that are not UTF-8 get EILSEQ. */
   utf8Only: true,
   /** syncfs(2) and fsync(2) of directories reach the file system. */

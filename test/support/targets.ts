@@ -107,7 +107,29 @@ const portable: Target = {
   mount: (count) => mountWithDaemons(count, proteus('--mode', 'local', '--driver', 'portable')),
 }
 
-const targets: readonly Target[] = [native, bindfs, local, portable]
+/** What NFS version 3 has no words for. */
+const protocol = 'NFS version 3'
+
+const nfs: Target = {
+  name: 'nfs',
+  byDefault: true,
+  missing: {
+    ...notRoot,
+    coherence: `${protocol} lets attributes, names and data be stale for a while`,
+    sharedLocks: 'locks are kept to one mount: NLM is not there yet',
+    xattrs: `${protocol} has no extended attributes`,
+    fallocate: `${protocol} has no fallocate`,
+    holes: `${protocol} does not tell where holes are`,
+    renameFlags: `${protocol} has no renameat2`,
+    temporaryFiles: `${protocol} has no files without a name`,
+    exactTimes: `${protocol} counts seconds from 1970 on`,
+    unlinkedCount: `${protocol} keeps no open files: the name that hides one counts`,
+    unlinkedNodes: `${protocol} keeps no open files: clients rename what is unlinked (.nfs…)`,
+  },
+  mount: (count) => mountWithDaemons(count, proteus('--mode', 'nfs')),
+}
+
+const targets: readonly Target[] = [native, bindfs, local, portable, nfs]
 
 /** The targets of this run. */
 export function chosenTargets(): readonly Target[] {

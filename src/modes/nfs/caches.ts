@@ -1,0 +1,167 @@
+// The caches of one mount together: whatever an answer says of a node goes through here, once, to all that have to know:
+// what the attributes are, which names still hold, whether the kernel's pages and attributes are still right.
+import type { Attributes } from '../../posix/attributes.ts'
+import { withChanges } from '../../posix/attributes.ts'
+import { isDirectory } from '../../posix/mode.ts'
+import {
+  AttributeCache,
+  type AttributeRequest,
+  type AttributeUpdate,
+  type OwnChange,
+} from '../../vfs/attribute-cache.ts'
+import type { AbsentEntry, AttributesReply, Entry, KernelCache } from '../../vfs/filesystem.ts'
+import { CloseToOpen } from './close-to-open.ts'
+import { NameCache } from './name-cache.ts'
+import { attributesOf, timespec } from './nfs3-attributes.ts'
+import type { Fattr3, WccData } from './nfs3-types.ts'
+import type { NfsNode } from './nodes.ts'
+import type { NfsOptions } from './options.ts'
+
+/** Ids are never used twice, so neither are generations needed. */
+const GENERATION = 1
+
+export interface CachesOptions extends Pick<NfsOptions, 'attributeTimeouts' | 'closeToOpen' | 'lookupCaching'> {
+  readonly now: () => number
+  /** What programs are told to read and write at once (st_blksize). */
+  readonly blockSize: number
+}
+
+export class ClientCaches {
+  readonly attributes: AttributeCache
+  readonly names: NameCache
+  readonly pages: CloseToOpen
+  readonly #now: () => number
+  readonly #blockSize: number
+  #kernel: KernelCache | undefined
+
+  constructor({ attributeTimeouts, closeToOpen, lookupCaching, now, blockSize }: CachesOptions) {
+    this.attributes = new AttributeCache({ timeouts: attributeTimeouts, now })
+    this.names = new NameCache({ caching: lookupCaching })
+    this.pages = new CloseToOpen({ closeToOpen })
+    this.#now = now
+    this.#blockSize = blockSize
+  }
+
+  attach(kernel: KernelCache): void {
+    this.#kernel = kernel
+  }
+
+  /** Before each call whose answer has attributes. */
+  request(): AttributeRequest {
+    return this.attributes.request()
+  }
+
+  /** An answer told the attributes of a node. */
+  learn(node: NfsNode, attributes: Fattr3 | undefined, request: AttributeRequest): void {
+    if (attributes === undefined) return
+    this.#updated(node, this.attributes.update(node.id, attributesOf(attributes, this.#blockSize), request))
+  }
+
+  /** Before each call that changes a node. It has to be ended, whatever becomes of it. */
+  begin(node: NfsNode): OwnChange {
+    return this.attributes.beginChange(node.id)
+  }
+
+  /** The call was answered; without an answer `wcc` is missing. */
+  end(node: NfsNode, change: OwnChange, wcc?: WccData): void {
+    const before = wcc?.before && {
+      size: wcc.before.size,
+      mtime: timespec(wcc.before.mtime),
+      ctime: timespec(wcc.before.ctime),
+    }
+    const after = wcc?.after && attributesOf(wcc.after, this.#blockSize)
+    this.#updated(node, this.attributes.endChange(change, { before, after }))
+  }
+
+  /** We gave a name to a node, or took it away (`node` 0), and the server agreed: see `NameCache.changed`. */
+  named(parent: NfsNode, name: string, node: number, wcc: WccData): void {
+    const after = wcc.after && attributesOf(wcc.after, this.#blockSize)
+    this.names.changed(parent.id, name, { node, after, order: this.attributes.lastOrder })
+  }
+
+  /** What a LOOKUP or a listing found. `directory`: the attributes that came along. */
+  found(parent: NfsNode, name: string, node: number, directory: Fattr3 | undefined, request: AttributeRequest): void {
+    const attributes = directory && attributesOf(directory, this.#blockSize)
+    this.names.learn(parent.id, name, { node, directory: attributes, request })
+  }
+
+  /** What is known of a node, as programs of this mount are to see it: with what they wrote. */
+  shown(node: NfsNode): Attributes | undefined {
+    const attributes = this.attributes.known(node.id)?.attributes
+    const end = node.writes?.end ?? 0
+    if (attributes === undefined || end <= attributes.size) return attributes
+    return withChanges(attributes, { size: end })
+  }
+
+  /** Undefined: nothing is known of it. */
+  reply(node: NfsNode): AttributesReply | undefined {
+    const attributes = this.shown(node)
+    if (attributes === undefined) return undefined
+    const attributesTtlMs = this.attributes.ttlMs(node.id)
+    node.toldUntilMs = Math.max(node.toldUntilMs, this.#now() + attributesTtlMs)
+    return { attributes, attributesTtlMs }
+  }
+
+  /** The answer to a lookup that was counted. */
+  entry(parent: NfsNode, node: NfsNode, reply: AttributesReply): Entry {
+    const nameTtlMs = this.names.ttlMs(this.attributes.ttlMs(parent.id)).present
+    return { node: node.id, generation: GENERATION, nameTtlMs, ...reply }
+  }
+
+  absent(parent: NfsNode): AbsentEntry {
+    return { node: 0, nameTtlMs: this.names.ttlMs(this.attributes.ttlMs(parent.id)).absent }
+  }
+
+  /** The server does not know the node any more. */
+  stale(node: NfsNode): void {
+    node.stale = true
+    this.attributes.expire(node.id, 'the server does not know its file handle any more')
+  }
+
+  /** The attributes are about to change by a call that does not tell how: nobody is to believe them, neither the kernel. */
+  distrust(node: NfsNode, why: string): void {
+    this.attributes.expire(node.id, why)
+    this.#kernel?.invalidateAttributes(node.id)
+  }
+
+  /** The kernel's pages do not show what the file has. Resolves when they are gone. */
+  async dropPages(node: NfsNode, offset?: number, length?: number): Promise<void> {
+    await this.#kernel?.invalidateData(node.id, offset, length).catch(() => undefined)
+  }
+
+  forget(node: NfsNode): void {
+    this.attributes.forget(node.id)
+    this.names.forget(node.id)
+    this.pages.forget(node.id)
+  }
+
+  #updated(node: NfsNode, update: AttributeUpdate): void {
+    if (update.change === 'none') {
+      // Nothing new, but for the pages: an invalidation that there was no room for may be due again.
+      if (this.pages.update(update) === 'invalidate') this.#invalidate(node)
+      return
+    }
+    const invalidate = this.pages.update(update) === 'invalidate'
+    const isParent = isDirectory(this.attributes.known(node.id)?.attributes.mode ?? 0)
+    const names = isParent ? this.names.update(update) : []
+    // What the kernel was told may still be believed there for a while, and is wrong.
+    const told = update.change === 'foreign' || update.change === 'first'
+    if (told && node.toldUntilMs > this.#now()) {
+      this.#kernel?.invalidateAttributes(node.id)
+      node.toldUntilMs = 0
+    }
+    if (names.length > 0) this.#expireNames(node, names)
+    if (invalidate) this.#invalidate(node)
+  }
+
+  #expireNames(parent: NfsNode, names: readonly string[]): void {
+    if (this.#kernel === undefined || this.#kernel.invalidateAllNames()) return
+    for (const name of names) this.#kernel.expireName(parent.id, name).catch(() => undefined)
+  }
+
+  #invalidate(node: NfsNode): void {
+    const done = (ok: boolean) => () => this.pages.invalidated(node.id, ok)
+    if (this.#kernel === undefined) done(true)()
+    else this.#kernel.invalidateData(node.id).then(done(true), done(false))
+  }
+}

@@ -1,0 +1,245 @@
+// Files: opening, reading, writing and closing them, and their attributes.
+
+import { randomBytes } from 'node:crypto'
+import type { AttributeChanges } from '../../posix/attributes.ts'
+import { FsError } from '../../posix/errors.ts'
+import { O_EXCL, O_TRUNC, opensForWrite, S_ISGID, S_ISUID } from '../../posix/mode.ts'
+import { chain } from '../../vfs/awaitable.ts'
+import type {
+  AttributesReply,
+  Awaitable,
+  CallContext,
+  Entry,
+  Handle,
+  NewNode,
+  NodeId,
+  Opened,
+} from '../../vfs/filesystem.ts'
+import { begin, making, removeSilly } from './client-names.ts'
+import type { ClientState } from './client-state.ts'
+import { type Caller, failureOf } from './connection.ts'
+import { covers, overlay } from './kept-ranges.ts'
+import { NFS3, type Result } from './nfs3.ts'
+import { sattr3Of } from './nfs3-attributes.ts'
+import { NFS3_CREATEVERFSIZE } from './nfs3-types.ts'
+import type { NfsNode } from './nodes.ts'
+
+const { SETATTR, CREATE, READ } = NFS3.procedures
+
+export function getAttributes(state: ClientState, context: CallContext, id: NodeId): Awaitable<AttributesReply> {
+  const node = state.nodes.get(id)
+  // Size and times follow from writes only on the server: as Linux does, they are sent first.
+  const settled = node.writes?.settle(context)
+  return settled === undefined
+    ? freshReply(state, context, node)
+    : chain(settled, () => freshReply(state, context, node))
+}
+
+function freshReply(state: ClientState, context: CallContext, node: NfsNode): Awaitable<AttributesReply> {
+  const believed = state.caches.attributes.get(node.id) === undefined ? undefined : state.caches.reply(node)
+  return believed ?? state.revalidate(node, context).then(() => state.reply(node, context))
+}
+
+export async function setAttributes(
+  state: ClientState,
+  context: CallContext,
+  id: NodeId,
+  changes: AttributeChanges,
+): Promise<AttributesReply> {
+  const node = state.nodes.get(id)
+  if (node.writes !== undefined && changes.size === undefined) await node.writes.settle(context)
+  const { size } = changes
+  if (size !== undefined && node.writes !== undefined) {
+    await node.writes.truncate(context, size, () => setattr(state, context, node, changes))
+  } else {
+    await setattr(state, context, node, changes)
+  }
+  return state.reply(node, context)
+}
+
+/**
+ * Set-id bits that somebody who writes may not keep: the server takes them by itself, at each WRITE and SETATTR of a size
+ * (and whoever writes may not set the mode). What is left is not to believe them any longer.
+ */
+export function clearSetId(state: ClientState, id: NodeId): Awaitable<AttributesReply> {
+  const node = state.nodes.get(id)
+  const known = state.caches.reply(node)
+  if (known === undefined) throw new FsError('ESTALE')
+  if ((known.attributes.mode & (S_ISUID | S_ISGID)) !== 0) state.caches.distrust(node, 'a write may take set-id bits')
+  return { ...known, attributesTtlMs: 0 }
+}
+
+async function setattr(state: ClientState, caller: Caller, node: NfsNode, changes: AttributeChanges): Promise<void> {
+  const { caches } = state
+  const change = caches.begin(node)
+  let result: Result<'SETATTR'> | undefined
+  try {
+    const args = { object: node.handle, changes: sattr3Of(changes), guard: undefined }
+    result = await state.call(node, SETATTR, args, caller)
+  } finally {
+    caches.end(node, change, result?.wcc)
+  }
+  if (result.status !== 'NFS3_OK') throw failureOf(result)
+}
+
+export function open(state: ClientState, context: CallContext, id: NodeId, flags: number): Awaitable<Opened> {
+  const { caches } = state
+  const node = state.nodes.get(id)
+  if ((flags & O_TRUNC) !== 0 && opensForWrite(flags)) {
+    return setAttributes(state, context, id, { size: 0 }).then(() => opened(state, context, node, flags))
+  }
+  if (!caches.pages.mustAsk(caches.attributes.get(id) !== undefined)) return opened(state, context, node, flags)
+  return state.revalidate(node, context).then(() => opened(state, context, node, flags))
+}
+
+/** The attributes of the node are known as an open has to know them. */
+function opened(state: ClientState, context: CallContext, node: NfsNode, flags: number): Opened {
+  const { caches } = state
+  const known = caches.attributes.known(node.id)
+  if (known === undefined) throw new FsError('ESTALE')
+  const { keepCache } = caches.pages.open(node.id, known)
+  const handle = state.nextHandle()
+  const writes = opensForWrite(flags)
+  const credential = state.connection.credentialOf(context)
+  state.files.set(handle, { node, writes, credential })
+  if (writes) state.writesOf(node, credential).opened(handle, credential)
+  return { handle, keepCache }
+}
+
+export async function create(
+  state: ClientState,
+  context: CallContext,
+  node: NewNode,
+  flags: number,
+): Promise<{ entry: Entry; opened: Opened }> {
+  const entry = await ((flags & O_EXCL) === 0
+    ? createUnchecked(state, context, node, flags)
+    : createExclusive(state, context, node))
+  try {
+    return { entry, opened: opened(state, context, state.nodes.get(entry.node), flags) }
+  } catch (error) {
+    state.nodes.forget(entry.node, 1)
+    throw error
+  }
+}
+
+function createUnchecked(state: ClientState, context: CallContext, node: NewNode, flags: number): Promise<Entry> {
+  const { parent, where, attributes } = begin(state, node)
+  const size = (flags & O_TRUNC) === 0 ? undefined : 0
+  const how = { mode: 'UNCHECKED', attributes: { ...attributes, size } } as const
+  return making(state, context, { parent, name: node.name }, () => state.call(parent, CREATE, { where, how }, context))
+}
+
+/** Only one of those who try makes it, however often a call is repeated; mode and times are set afterwards (§3.3.8). */
+async function createExclusive(state: ClientState, context: CallContext, node: NewNode): Promise<Entry> {
+  const { parent, where } = begin(state, node)
+  const how = { mode: 'EXCLUSIVE', verifier: randomBytes(NFS3_CREATEVERFSIZE) } as const
+  const { name } = node
+  const entry = await making(state, context, { parent, name }, () =>
+    state.call(parent, CREATE, { where, how }, context),
+  )
+  try {
+    const made = state.nodes.get(entry.node)
+    const mode = node.mode & 0o7777 & ~node.umask
+    await setattr(state, context, made, { mode, atime: 'now', mtime: 'now' })
+    return { ...entry, ...(await state.reply(made, context)) }
+  } catch (error) {
+    state.nodes.forget(entry.node, 1)
+    throw error
+  }
+}
+
+export function read(
+  state: ClientState,
+  context: CallContext,
+  handle: Handle,
+  { offset, length }: { readonly offset: number; readonly length: number },
+): Awaitable<Uint8Array> {
+  const { node } = state.openFile(handle)
+  const { writes } = node
+  if (writes === undefined || writes.idle) return readServer(state, context, node, { offset, length })
+  const before = writes.kept(offset, length)
+  if (covers(before, offset, length)) return overlay({ offset, bytes: NOTHING }, before)
+  return readServer(state, context, node, { offset, length }).then((bytes) => {
+    const all = overlay({ offset, bytes }, before, writes.kept(offset, length))
+    // Between the server's end of the file and ours are zeros.
+    const there = Math.min(length, Math.max(0, writes.end - offset))
+    if (all.length >= there) return all
+    const padded = new Uint8Array(there)
+    padded.set(all)
+    return padded
+  })
+}
+
+const NOTHING = new Uint8Array(0)
+
+interface Range {
+  readonly offset: number
+  readonly length: number
+}
+
+/** As many READs as it takes, at once: `rsize` may be smaller than what the kernel asks for. */
+async function readServer(state: ClientState, caller: Caller, node: NfsNode, range: Range): Promise<Uint8Array> {
+  const { readBytes } = state.mounted
+  if (range.length <= readBytes) return readAll(state, caller, node, range)
+  const parts: Promise<Uint8Array>[] = []
+  for (let at = 0; at < range.length; at += readBytes) {
+    const length = Math.min(readBytes, range.length - at)
+    parts.push(readAll(state, caller, node, { offset: range.offset + at, length }))
+  }
+  const pieces = await Promise.all(parts)
+  // Behind a short piece is the end of the file.
+  const short = pieces.findIndex((piece) => piece.length < readBytes)
+  return Buffer.concat(short < 0 ? pieces : pieces.slice(0, short + 1))
+}
+
+/** A server may give less than it was asked for, and only `eof` says that there is no more. */
+async function readAll(state: ClientState, caller: Caller, node: NfsNode, { offset, length }: Range) {
+  let bytes = NOTHING as Uint8Array
+  for (;;) {
+    const request = state.caches.request()
+    const args = { file: node.handle, offset: offset + bytes.length, count: length - bytes.length }
+    const result = await state.call(node, READ, args, caller)
+    state.caches.learn(node, result.attributes, request)
+    if (result.status !== 'NFS3_OK') throw failureOf(result)
+    const data = result.data.subarray(0, args.count)
+    bytes = bytes.length === 0 ? data : Buffer.concat([bytes, data])
+    if (result.eof || data.length === 0 || bytes.length >= length) return bytes
+  }
+}
+
+export function write(
+  state: ClientState,
+  context: CallContext,
+  handle: Handle,
+  { offset, data, append }: { readonly offset: number; readonly data: Uint8Array; readonly append: boolean },
+): Awaitable<number> {
+  const { node, credential } = state.openFile(handle)
+  const writes = state.writesOf(node, credential)
+  const at = append ? endOf(state, node, offset) : offset
+  if (at !== offset) {
+    // The kernel has put the bytes where it believed the end to be.
+    state.caches.dropPages(node)
+  }
+  const taken = writes.write(context, at, data)
+  if (!state.options.synchronous) return taken
+  return chain(taken, (count) => chain(writes.flush(context, handle), () => count))
+}
+
+/** Where the file ends as far as this client knows: the protocol cannot append (RFC 1813 §3.3.7). */
+function endOf(state: ClientState, node: NfsNode, fallback: number): number {
+  return state.caches.shown(node)?.size ?? fallback
+}
+
+export function flush(state: ClientState, context: CallContext, handle: Handle): Awaitable<void> {
+  const { node, writes } = state.openFile(handle)
+  if (writes) return node.writes?.flush(context, handle)
+}
+
+export function release(state: ClientState, handle: Handle): void {
+  const { node, writes, credential } = state.openFile(handle)
+  state.files.delete(handle)
+  state.caches.pages.close(node.id)
+  if (writes) node.writes?.closed(handle)
+  if (state.caches.pages.openCount(node.id) === 0) removeSilly(state, node, { credential })
+}

@@ -1,0 +1,147 @@
+// What all operations of one mount share, and the calls that several of them make.
+import { randomBytes } from 'node:crypto'
+import { FsError } from '../../posix/errors.ts'
+import type { OpaqueAuth } from '../../rpc/onc/message.ts'
+import type { Procedure } from '../../rpc/onc/program.ts'
+import type { AttributesReply, Entry, Handle, NodeId } from '../../vfs/filesystem.ts'
+import { ClientCaches } from './caches.ts'
+import { type Caller, failureOf, type NfsConnection } from './connection.ts'
+import { FileWrites } from './file-writes.ts'
+import type { Mounted } from './mount-protocol.ts'
+import { NFS3 } from './nfs3.ts'
+import type { Fattr3 } from './nfs3-types.ts'
+import { type NfsNode, NfsNodes } from './nodes.ts'
+import type { NfsOptions } from './options.ts'
+import { SillyRenames } from './silly-rename.ts'
+import type { NfsStatusName } from './status-map.ts'
+import { WriteRoom } from './write-room.ts'
+
+export interface OpenFile {
+  readonly node: NfsNode
+  /** Of who opened it. */
+  readonly credential: OpaqueAuth
+  readonly writes: boolean
+}
+
+export interface ClientStateOptions {
+  readonly connection: NfsConnection
+  readonly mounted: Mounted
+  readonly options: NfsOptions
+  readonly now: () => number
+}
+
+interface AnyResult {
+  readonly status: NfsStatusName
+}
+
+const { GETATTR, LOOKUP } = NFS3.procedures
+
+export class ClientState {
+  readonly connection: NfsConnection
+  readonly mounted: Mounted
+  readonly options: NfsOptions
+  readonly caches: ClientCaches
+  readonly nodes: NfsNodes
+  readonly room = new WriteRoom()
+  readonly silly = new SillyRenames({ counter: randomBytes(4).readUInt32LE() })
+  readonly files = new Map<Handle, OpenFile>()
+  /** Silly names that are being removed: a directory is empty only after that. */
+  readonly removing = new Set<Promise<void>>()
+  #nextHandle = 1
+
+  constructor({ connection, mounted, options, now }: ClientStateOptions) {
+    this.connection = connection
+    this.mounted = mounted
+    this.options = options
+    this.caches = new ClientCaches({ ...options, now, blockSize: mounted.writeBytes })
+    this.nodes = new NfsNodes(mounted.handle, (node) => this.caches.forget(node))
+    this.caches.learn(this.nodes.root, mounted.attributes, this.caches.request())
+  }
+
+  nextHandle(): Handle {
+    return this.#nextHandle++
+  }
+
+  openFile(handle: Handle): OpenFile {
+    const file = this.files.get(handle)
+    if (file === undefined) throw new FsError('EBADF')
+    return file
+  }
+
+  /** A call about a node: if the server does not know its handle any more, that is remembered. */
+  async call<A, R extends AnyResult>(node: NfsNode, procedure: Procedure<A, R>, args: A, caller: Caller): Promise<R> {
+    const result = await this.connection.call(procedure, args, caller)
+    if (result.status === 'NFS3ERR_STALE' || result.status === 'NFS3ERR_BADHANDLE') this.caches.stale(node)
+    return result
+  }
+
+  /** GETATTR (RFC 1813 §3.3.1). */
+  async revalidate(node: NfsNode, caller: Caller): Promise<void> {
+    const request = this.caches.request()
+    const result = await this.call(node, GETATTR, { object: node.handle }, caller)
+    if (result.status !== 'NFS3_OK') throw failureOf(result)
+    this.caches.learn(node, result.attributes, request)
+  }
+
+  /** What is known of a node, by asking if nothing is. */
+  async reply(node: NfsNode, caller: Caller): Promise<AttributesReply> {
+    const known = this.caches.reply(node)
+    if (known !== undefined) return known
+    await this.revalidate(node, caller)
+    return this.caches.reply(node) ?? staleReply()
+  }
+
+  /** The answer for a name that leads to `handle`. Counts a lookup. */
+  async entry(parent: NfsNode, handle: Uint8Array, caller: Caller, learned: LearnedEntry): Promise<Entry> {
+    const node = this.nodes.lookedUp(handle)
+    try {
+      this.caches.learn(node, learned.attributes, learned.request)
+      return this.caches.entry(parent, node, await this.reply(node, caller))
+    } catch (error) {
+      this.nodes.forget(node.id, 1)
+      throw error
+    }
+  }
+
+  /** LOOKUP (RFC 1813 §3.3.3): the handle and its attributes, undefined if there is no such name. */
+  async ask(parent: NfsNode, name: string, caller: Caller): Promise<FoundName | undefined> {
+    const request = this.caches.request()
+    const result = await this.call(parent, LOOKUP, { what: { dir: parent.handle, name } }, caller)
+    this.caches.learn(parent, result.directory, request)
+    if (result.status === 'NFS3_OK') return { ...result, request }
+    if (result.status !== 'NFS3ERR_NOENT') throw failureOf(result)
+    this.caches.found(parent, name, 0, result.directory, request)
+    return undefined
+  }
+
+  /** The writes of a file that is opened for writing. */
+  writesOf(node: NfsNode, credential: OpaqueAuth): FileWrites {
+    node.writes ??= new FileWrites(credential, {
+      node,
+      connection: this.connection,
+      caches: this.caches,
+      room: this.room,
+      writeBytes: this.mounted.writeBytes,
+      onIdle: () => this.nodes.collect(node),
+    })
+    return node.writes
+  }
+
+  nodeOf(id: NodeId): NfsNode {
+    return this.nodes.get(id)
+  }
+}
+
+export interface LearnedEntry {
+  readonly attributes: Fattr3 | undefined
+  readonly request: ReturnType<ClientCaches['request']>
+}
+
+export interface FoundName extends LearnedEntry {
+  readonly object: Buffer
+  readonly directory: Fattr3 | undefined
+}
+
+function staleReply(): never {
+  throw new FsError('ESTALE')
+}

@@ -1,0 +1,265 @@
+// The writes of one file at work: what its write-behind decides becomes WRITE, COMMIT and SETATTR calls, and their answers
+// go back to it.
+import { type ErrnoName, FsError } from '../../posix/errors.ts'
+import type { OpaqueAuth } from '../../rpc/onc/message.ts'
+import type { Awaitable, CallContext, Handle } from '../../vfs/filesystem.ts'
+import type { ClientCaches } from './caches.ts'
+import { failureOf, type NfsConnection } from './connection.ts'
+import type { KeptBytes } from './kept-ranges.ts'
+import { NFS3, type Result } from './nfs3.ts'
+import type { NfsNode } from './nodes.ts'
+import { WriteBehind } from './write-behind.ts'
+import { type WriteRoom, waitFor } from './write-room.ts'
+import type { Stability, WriteEffect, WriteFacts } from './write-types.ts'
+
+export interface FileWritesOptions {
+  readonly node: NfsNode
+  readonly connection: NfsConnection
+  readonly caches: ClientCaches
+  readonly room: WriteRoom
+  readonly writeBytes: number
+  /** Nothing is kept any more. */
+  onIdle(): void
+}
+
+interface Truncation {
+  sent: boolean
+  send(): Promise<void>
+  over(error?: unknown): void
+  readonly ended: Promise<void>
+}
+
+type Sent = Extract<WriteEffect, { type: 'write' }>
+type Commit = Extract<WriteEffect, { type: 'commit' }>
+
+const { WRITE, COMMIT } = NFS3.procedures
+const STABLE_HOW = { unstable: 'UNSTABLE', dataSync: 'DATA_SYNC', fileSync: 'FILE_SYNC' } as const
+const STABILITY = { UNSTABLE: 'unstable', DATA_SYNC: 'dataSync', FILE_SYNC: 'fileSync' } as const satisfies Record<
+  (typeof STABLE_HOW)[Stability],
+  Stability
+>
+
+export class FileWrites {
+  readonly #options: FileWritesOptions
+  readonly #machine: WriteBehind
+  /** Who opened the file for writing last: in that name its bytes are sent. */
+  #credential: OpaqueAuth
+  readonly #flushes = new Map<number, (error: ErrnoName | undefined) => void>()
+  /** Who waits until all that was written has reached the server, committed or not. */
+  readonly #settling = new Set<() => void>()
+  #truncation: Truncation | undefined
+
+  constructor(credential: OpaqueAuth, options: FileWritesOptions) {
+    const { writeBytes, room } = options
+    this.#options = options
+    this.#credential = credential
+    this.#machine = new WriteBehind({ writeBytes, budget: room.budget })
+  }
+
+  get idle(): boolean {
+    return this.#machine.idle
+  }
+
+  /** Where the last byte that is kept ends. */
+  get end(): number {
+    return this.#machine.end
+  }
+
+  get facts(): WriteFacts {
+    return this.#machine.facts()
+  }
+
+  opened(handle: Handle, credential: OpaqueAuth): void {
+    this.#credential = credential
+    this.#machine.opened(handle)
+  }
+
+  /** The last reference to an open file is gone. What is not sent yet (a mapping wrote it, or a flush was given up) goes. */
+  closed(handle: Handle): void {
+    this.#machine.closed(handle)
+    if (!this.idle) this.#background()
+  }
+
+  kept(offset: number, length: number): KeptBytes[] {
+    return this.#machine.kept(offset, length)
+  }
+
+  /** A program writes: the bytes are taken, to be sent later. */
+  write(context: CallContext, offset: number, data: Uint8Array): Awaitable<number> {
+    if (!this.#machine.admits()) return this.#options.room.wait(context).then(() => this.write(context, offset, data))
+    this.#options.room.files.add(this)
+    this.#run(this.#machine.write(offset, data))
+    return data.length
+  }
+
+  /** Everything written until now is on the server for good; fails with the error of a write. */
+  flush(context: CallContext | undefined, handle: Handle): Awaitable<void> {
+    const { ticket, effects } = this.#machine.flush(handle)
+    const at = effects.findIndex((effect) => effect.type === 'flushed' && effect.ticket === ticket)
+    if (at >= 0) {
+      this.#run(effects)
+      const { error } = effects[at] as Extract<WriteEffect, { type: 'flushed' }>
+      if (error !== undefined) throw new FsError(error)
+      return
+    }
+    const over = waitFor(context, (resolve, reject) => {
+      this.#flushes.set(ticket, (error) => (error === undefined ? resolve() : reject(new FsError(error))))
+      return () => {
+        if (this.#flushes.delete(ticket)) this.#machine.abandon(ticket)
+      }
+    })
+    this.#run(effects)
+    return over
+  }
+
+  /** Everything written until now has reached the server, so that it knows the size and times that follow from it. */
+  settle(context: CallContext | undefined): Awaitable<void> {
+    if (this.#isSettled()) return
+    const over = waitFor(context, (resolve) => {
+      this.#settling.add(resolve)
+      return () => this.#settling.delete(resolve)
+    })
+    this.#run(this.#machine.sendAll())
+    return over
+  }
+
+  /** Memory of the mount is short. */
+  relieve(): void {
+    this.#run(this.#machine.relieve())
+  }
+
+  /** `send`: the SETATTR with the new size, called when nothing beyond it is on its way. */
+  async truncate(context: CallContext, size: number, send: () => Promise<void>): Promise<void> {
+    while (this.#truncation !== undefined) await this.#truncation.ended
+    await waitFor(context, (resolve, reject) => {
+      let end = (): void => {}
+      const ended = new Promise<void>((done) => {
+        end = done
+      })
+      const truncation: Truncation = {
+        sent: false,
+        send,
+        ended,
+        over: (error) => {
+          this.#truncation = undefined
+          this.#run(this.#machine.truncated(error === undefined))
+          end()
+          if (error === undefined) resolve()
+          else reject(FsError.from(error))
+        },
+      }
+      this.#truncation = truncation
+      this.#run(this.#machine.truncate(size))
+      // Given up before anything was asked of the server: as if nobody had wanted it.
+      return () => {
+        if (this.#truncation === truncation && !truncation.sent) truncation.over(new FsError('EINTR'))
+      }
+    })
+  }
+
+  #background(): void {
+    // No handle hears of it: an error is kept for whoever opens the file next.
+    Promise.resolve(this.flush(undefined, -1)).catch(() => undefined)
+  }
+
+  #isSettled(): boolean {
+    const { dirtyBytes, sentBytes } = this.#machine.facts()
+    return dirtyBytes === 0 && sentBytes === 0
+  }
+
+  #run(effects: readonly WriteEffect[]): void {
+    for (const effect of effects) this.#do(effect)
+    if (this.#settling.size > 0 && this.#isSettled()) for (const resolve of [...this.#settling]) resolve()
+    if (effects.length > 0 && this.idle) {
+      this.#options.room.files.delete(this)
+      this.#options.onIdle()
+    }
+  }
+
+  #do(effect: WriteEffect): void {
+    switch (effect.type) {
+      case 'write':
+        this.#send(effect)
+        break
+      case 'commit':
+        this.#commit(effect)
+        break
+      case 'flushed': {
+        const flush = this.#flushes.get(effect.ticket)
+        this.#flushes.delete(effect.ticket)
+        flush?.(effect.error)
+        break
+      }
+      case 'truncate':
+        this.#truncate()
+        break
+      case 'lost':
+        this.#options.caches.dropPages(this.#options.node, effect.offset, effect.length)
+        break
+      case 'freed':
+        this.#options.room.freed()
+    }
+  }
+
+  async #send({ request, offset, length, pieces, stability }: Sent): Promise<void> {
+    const { node, connection, caches } = this.#options
+    const change = caches.begin(node)
+    const [first] = pieces
+    const data = pieces.length === 1 && first !== undefined ? asBuffer(first) : Buffer.concat(pieces, length)
+    let result: Result<'WRITE'> | undefined
+    try {
+      const args = { file: node.handle, offset, count: length, stable: STABLE_HOW[stability], data }
+      result = await connection.call(WRITE, args, { credential: this.#credential })
+    } catch (error) {
+      caches.end(node, change)
+      this.#run(this.#machine.failed(request, FsError.from(error).code))
+      return
+    }
+    caches.end(node, change, result.wcc)
+    if (result.status !== 'NFS3_OK') {
+      this.#run(this.#machine.failed(request, failureOf(result).code))
+      return
+    }
+    const { count, committed, verifier } = result
+    this.#run(
+      this.#machine.written(request, {
+        count: Math.min(count, length),
+        committed: STABILITY[committed],
+        verifier: verifier.readBigUInt64BE(),
+      }),
+    )
+  }
+
+  async #commit({ request, offset, length }: Commit): Promise<void> {
+    const { node, connection, caches } = this.#options
+    const asked = caches.request()
+    let result: Result<'COMMIT'>
+    try {
+      const args = { file: node.handle, offset, count: length }
+      result = await connection.call(COMMIT, args, { credential: this.#credential })
+    } catch (error) {
+      this.#run(this.#machine.failed(request, FsError.from(error).code))
+      return
+    }
+    // A COMMIT changes nothing that others could see: its attributes are like those of any other answer.
+    caches.learn(node, result.wcc.after, asked)
+    const effects =
+      result.status === 'NFS3_OK'
+        ? this.#machine.committed(request, result.verifier.readBigUInt64BE())
+        : this.#machine.failed(request, failureOf(result).code)
+    this.#run(effects)
+  }
+
+  #truncate(): void {
+    const truncation = this.#truncation
+    if (truncation === undefined) return
+    truncation.sent = true
+    truncation.send().then(
+      () => truncation.over(),
+      (error) => truncation.over(error),
+    )
+  }
+}
+
+const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)

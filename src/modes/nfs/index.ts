@@ -1,0 +1,81 @@
+// Mode `nfs`: NFS version 3. The server holds the volume; each mount is a client of its own, with its own connection,
+// caches and network.
+import { KeepAwake } from '../../host/keep-awake.ts'
+import { Link } from '../../rpc/link.ts'
+import { authSys } from '../../rpc/onc/auth.ts'
+import { traceTime } from '../../trace/trace.ts'
+import type { Address, Connection, Mode, ModeMount } from '../mode.ts'
+import { NfsFileSystem } from './client.ts'
+import { controlOf } from './client-facts.ts'
+import { ClientState } from './client-state.ts'
+import { NfsConnection } from './connection.ts'
+import { mountExport } from './mount-protocol.ts'
+import { type NfsOptions, parseNfsOptions } from './options.ts'
+import { DEFAULT_EXPORTS, NfsServer } from './server.ts'
+
+/** Where NFS servers listen (RFC 1813 §2.1). */
+const NFS_PORT = 2049
+/** How long the event loop stays awake after an answer of the server, in microseconds. */
+const SPIN_US = 100
+
+const LIMITATIONS = ['locks are kept to this mount: programs on other mounts do not see them'] as const
+
+class NfsMounts implements Connection {
+  readonly #address: Address
+  readonly #options: NfsOptions
+
+  constructor(address: Address, options: NfsOptions) {
+    this.#address = address
+    this.#options = options
+  }
+
+  async mount(): Promise<ModeMount> {
+    const options = this.#options
+    const [server] = this.#address.hosts
+    if (server === undefined) throw new Error('mode nfs needs a server: nfs://host[:port]/export')
+    const { host } = server
+    const port = options.port ?? server.port ?? NFS_PORT
+    const path = `/${this.#address.path}`
+    const link = new Link()
+    const nfs = { host, port }
+    const mount = { host, port: options.mountPort ?? port }
+    const credential = authSys({
+      stamp: 0,
+      machineName: '',
+      uid: process.getuid?.() ?? 0,
+      gid: process.getgid?.() ?? 0,
+      gids: process.getgroups?.() ?? [],
+    })
+    const mounted = await mountExport({ nfs, mount, path, credential }, link, options)
+    const connection = new NfsConnection(nfs, link, {
+      transport: options.transport,
+      now: traceTime,
+      awake: new KeepAwake(SPIN_US),
+      hard: !options.soft,
+      timeoMs: options.timeoutMs,
+      retrans: options.retransmissions,
+    })
+    const state = new ClientState({ connection, mounted, options, now: traceTime })
+    return {
+      fileSystem: new NfsFileSystem(state),
+      control: controlOf(state, path),
+      kernelChecksPermissions: true,
+      limitations: LIMITATIONS,
+    }
+  }
+
+  /** Each mount ends its own connection when it is detached. */
+  async close(): Promise<void> {}
+}
+
+export const nfsMode: Mode = {
+  name: 'nfs',
+  summary: 'NFS version 3: attributes and names may be stale for a while, close-to-open consistency, writes at close',
+  checkOptions: (options) => void parseNfsOptions(options),
+  connect: async (address, options) => new NfsMounts(address, parseNfsOptions(options)),
+  async serve({ dataDirectory, host, port }) {
+    const server = await NfsServer.start({ directory: dataDirectory, host, port })
+    const name = server.host.includes(':') ? `[${server.host}]` : server.host
+    return { url: `nfs://${name}:${server.port}${DEFAULT_EXPORTS[0]?.path ?? '/'}`, close: () => server.close() }
+  },
+}
