@@ -28,6 +28,7 @@ export class Daemon {
   readonly #exited: Promise<void>
   readonly #atExit = (): void => this.#killNow()
   #over = false
+  #announced = { ready: false, text: '' }
 
   private constructor(command: DaemonCommand, log: number) {
     this.#command = command
@@ -52,6 +53,11 @@ export class Daemon {
       throw error
     }
     return daemon
+  }
+
+  /** What it printed until it was ready. */
+  get announcement(): string {
+    return this.#announced.text
   }
 
   /** kill -9 of all its processes; takes the dead mounts away, or leaves them. */
@@ -80,6 +86,7 @@ export class Daemon {
   async #ready(): Promise<void> {
     const deadline = Date.now() + startMs
     const announced = this.#readyLine()
+    this.#announced = announced
     while (!(this.#command.announcesReady ? announced.ready : this.#mounted())) {
       if (this.#over) throw new Error(`the daemon ended before it was ready\n${announced.text}${this.#log()}`)
       if (Date.now() > deadline) throw new Error(`the daemon was not ready after ${startMs} ms\n${this.#log()}`)

@@ -20,6 +20,9 @@ import type { NfsOptions } from './options.ts'
 /** Ids are never used twice, so neither are generations needed. */
 const GENERATION = 1
 
+/** Names that are taken back one by one. */
+const MAX_NOTIFIED = 512
+
 export interface CachesOptions extends Pick<NfsOptions, 'attributeTimeouts' | 'closeToOpen' | 'lookupCaching'> {
   readonly now: () => number
   /** What programs are told to read and write at once (st_blksize). */
@@ -154,9 +157,13 @@ export class ClientCaches {
     if (invalidate) this.#invalidate(node)
   }
 
+  /**
+   * Each by itself: to take back all names at once would make the kernel drop what lies below them as well, and with it
+   * attributes that are still believed.
+   */
   #expireNames(parent: NfsNode, names: readonly string[]): void {
-    if (this.#kernel === undefined || this.#kernel.invalidateAllNames()) return
-    for (const name of names) this.#kernel.expireName(parent.id, name).catch(() => undefined)
+    if (names.length > MAX_NOTIFIED && this.#kernel?.invalidateAllNames()) return
+    for (const name of names) this.#kernel?.expireName(parent.id, name).catch(() => undefined)
   }
 
   #invalidate(node: NfsNode): void {

@@ -34,6 +34,9 @@ interface AnyResult {
   readonly status: NfsStatusName
 }
 
+/** WRITEs of one file at once. Datagrams beyond what fits into the buffer of the server's socket are lost. */
+const MAX_UNDER_WAY = { tcp: 16, udp: 2 } as const
+
 const { GETATTR, LOOKUP } = NFS3.procedures
 
 export class ClientState {
@@ -122,6 +125,7 @@ export class ClientState {
       caches: this.caches,
       room: this.room,
       writeBytes: this.mounted.writeBytes,
+      maxUnderWay: MAX_UNDER_WAY[this.options.transport],
       onIdle: () => this.nodes.collect(node),
     })
     return node.writes

@@ -18,6 +18,8 @@ export interface FileWritesOptions {
   readonly caches: ClientCaches
   readonly room: WriteRoom
   readonly writeBytes: number
+  /** Most WRITEs at once. */
+  readonly maxUnderWay: number
   /** Nothing is kept any more. */
   onIdle(): void
 }
@@ -50,10 +52,10 @@ export class FileWrites {
   #truncation: Truncation | undefined
 
   constructor(credential: OpaqueAuth, options: FileWritesOptions) {
-    const { writeBytes, room } = options
+    const { writeBytes, maxUnderWay, room } = options
     this.#options = options
     this.#credential = credential
-    this.#machine = new WriteBehind({ writeBytes, budget: room.budget })
+    this.#machine = new WriteBehind({ writeBytes, maxUnderWay, budget: room.budget })
   }
 
   get idle(): boolean {

@@ -1,0 +1,230 @@
+// What two NFS mounts show of each other, and what they do not: stale for as long as it is promised, never longer than an
+// open. Timeouts are so long that nothing runs out by itself, or so short that it is only a matter of waiting.
+import {
+  appendFile,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { callsOf, NfsLab, statusOf } from '../support/nfs-lab.ts'
+
+/** Node has no name for it. */
+const ESTALE = 116
+const LONG = 'actimeo=3600'
+
+describe('two NFS mounts', () => {
+  let lab: NfsLab
+  let a: string
+  let b: string
+  let count = 0
+
+  beforeAll(async () => {
+    lab = await NfsLab.start({ mounts: [[LONG], [LONG]] })
+    ;[a, b] = lab.directories as [string, string]
+  })
+  afterAll(() => lab?.end())
+
+  /** A fresh folder, as each of the mounts sees it. */
+  async function folder(): Promise<[inA: string, inB: string]> {
+    const name = `t${++count}`
+    await mkdir(join(a, name))
+    // The other mount has not asked for this name yet.
+    return [join(a, name), join(b, name)]
+  }
+
+  test('close-to-open: a new open sees what was closed, and what is open may see old bytes', async () => {
+    const [inA, inB] = await folder()
+    await writeFile(join(inA, 'f'), 'one')
+    const early = await open(join(inB, 'f'))
+    const read = async (): Promise<string> =>
+      (await early.read({ buffer: Buffer.alloc(16), position: 0 })).buffer.toString('utf8', 0, 3)
+    expect(await read()).toBe('one')
+    await writeFile(join(inA, 'f'), 'two')
+    expect(await read()).toBe('one')
+    expect(await readFile(join(inB, 'f'), 'utf8')).toBe('two')
+    // That open found the change: the pages went, also for whoever has had it open before.
+    await expect.poll(read).toBe('two')
+    await early.close()
+  })
+
+  test('attributes are stale until the timeout, or the next open', async () => {
+    const [inA, inB] = await folder()
+    await writeFile(join(inA, 'f'), 'one')
+    expect((await stat(join(inB, 'f'))).size).toBe(3)
+    await appendFile(join(inA, 'f'), ' and more')
+    expect((await stat(join(inA, 'f'))).size).toBe(12)
+    expect((await stat(join(inB, 'f'))).size).toBe(3)
+    expect(await readFile(join(inB, 'f'), 'utf8')).toBe('one and more')
+    expect((await stat(join(inB, 'f'))).size).toBe(12)
+  })
+
+  test('a name that was not there stays away while the directory is believed', async () => {
+    const [inA, inB] = await folder()
+    await expect(stat(join(inB, 'f'))).rejects.toMatchObject({ code: 'ENOENT' })
+    await writeFile(join(inA, 'f'), '')
+    await expect(stat(join(inB, 'f'))).rejects.toMatchObject({ code: 'ENOENT' })
+    // A change of its own tells this client what the directory was like before: somebody else was there.
+    await writeFile(join(inB, 'g'), '')
+    await expect.poll(() => stat(join(inB, 'f')).then(({ size }) => size, String)).toBe(0)
+  })
+
+  test('a name that is gone leads to ESTALE no longer than it takes to ask again', async () => {
+    const [inA, inB] = await folder()
+    await writeFile(join(inA, 'f'), 'old')
+    expect((await stat(join(inB, 'f'))).size).toBe(3)
+    await unlink(join(inA, 'f'))
+    await writeFile(join(inA, 'f'), 'newer')
+    expect(await readFile(join(inB, 'f'), 'utf8')).toBe('newer')
+  })
+
+  test('a file that its own client removes while it is open gets a silly name until the last close', async () => {
+    const [inA] = await folder()
+    const file = await open(join(inA, 'f'), 'w+')
+    await file.write('kept')
+    await unlink(join(inA, 'f'))
+    await expect(stat(join(inA, 'f'))).rejects.toMatchObject({ code: 'ENOENT' })
+    const [silly = ''] = await readdir(inA)
+    expect(silly).toMatch(/^\.nfs[0-9a-f]{24}$/)
+    expect((await statusOf(a)).removedWhileOpen).toEqual([`${silly} (was f)`])
+    await expect(unlink(join(inA, silly))).rejects.toMatchObject({ code: 'EBUSY' })
+    expect((await file.read({ buffer: Buffer.alloc(4), position: 0 })).buffer.toString()).toBe('kept')
+    await file.close()
+    await rmdir(inA)
+  })
+
+  test('a file that is replaced while it is open keeps its content', async () => {
+    const [inA] = await folder()
+    await writeFile(join(inA, 'f'), 'old')
+    await writeFile(join(inA, 'g'), 'new')
+    const file = await open(join(inA, 'f'))
+    await rename(join(inA, 'g'), join(inA, 'f'))
+    expect(await readFile(join(inA, 'f'), 'utf8')).toBe('new')
+    expect((await file.read({ buffer: Buffer.alloc(3), position: 0 })).buffer.toString()).toBe('old')
+    await file.close()
+    await expect.poll(() => readdir(inA)).toEqual(['f'])
+  })
+
+  test('what another client removes is gone: ESTALE', async () => {
+    const [inA, inB] = await folder()
+    await writeFile(join(inA, 'f'), 'soon gone')
+    const file = await open(join(inB, 'f'))
+    await unlink(join(inA, 'f'))
+    await expect(file.read({ buffer: Buffer.alloc(4), position: 0 })).rejects.toMatchObject({ errno: -ESTALE })
+    await file.close()
+  })
+
+  test('appends of two clients lose a record', async () => {
+    const [inA, inB] = await folder()
+    await writeFile(join(inA, 'f'), '')
+    const [one, other] = await Promise.all([open(join(inA, 'f'), 'a'), open(join(inB, 'f'), 'a')])
+    await one.write('aaaa')
+    await one.close()
+    await other.write('bb')
+    await other.close()
+    expect(await readFile(join(inA, 'f'), 'utf8')).toBe('bbaa')
+  })
+
+  test('each knows its own writes, however they are cached', async () => {
+    const [inA] = await folder()
+    const file = await open(join(inA, 'f'), 'w+')
+    await file.write('abcdef')
+    await file.write('XY', 2)
+    expect((await file.stat()).size).toBe(6)
+    await file.truncate(4)
+    expect(await readFile(join(inA, 'f'), 'utf8')).toBe('abXY')
+    await file.write('far', 10)
+    expect((await stat(join(inA, 'f'))).size).toBe(13)
+    await file.close()
+    expect(await readFile(join(inA, 'f'))).toEqual(Buffer.from('abXY\0\0\0\0\0\0far'))
+    await rm(inA, { recursive: true })
+  })
+
+  test('what an operation costs in calls', async () => {
+    const [inA, inB] = await folder()
+    const path = join(inA, 'f')
+    await stat(inA)
+    const creating = await callsOf(a, () => writeFile(path, Buffer.alloc(4096, 1)))
+    // One LOOKUP finds that the name is free; a WRITE that is stable at once needs no COMMIT.
+    expect(creating).toEqual({ LOOKUP: 1, CREATE: 1, WRITE: 1 })
+    await readFile(path)
+    expect(await callsOf(a, () => readFile(path))).toEqual({ GETATTR: 1 })
+    expect(await callsOf(a, () => stat(path))).toEqual({})
+    await stat(inB)
+    expect(await callsOf(b, () => readFile(join(inB, 'f')))).toEqual({ LOOKUP: 1, GETATTR: 1, READ: 1 })
+    expect(await callsOf(b, () => readFile(join(inB, 'f')))).toEqual({ GETATTR: 1 })
+    // Names of one directory, with their attributes: one call for all.
+    expect(
+      await callsOf(b, async () => {
+        for (const name of await readdir(inB)) await stat(join(inB, name))
+      }),
+    ).toEqual({ READDIRPLUS: 1 })
+    // Large data goes in large pieces, and is committed once.
+    const large = await callsOf(a, () => writeFile(join(inA, 'large'), Buffer.alloc(8 << 20, 2)))
+    expect(large).toEqual({ LOOKUP: 1, CREATE: 1, WRITE: 8, COMMIT: 1 })
+  })
+})
+
+describe('NFS mount options', () => {
+  let lab: NfsLab
+  let writer: string
+
+  beforeAll(async () => {
+    lab = await NfsLab.start({ mounts: [[]] })
+    writer = lab.directories[0] as string
+  })
+  afterAll(() => lab?.end())
+
+  test('noac: attributes are asked for each time, and writes are on the server at once', async () => {
+    const mount = await lab.mount(['noac'])
+    await writeFile(join(writer, 'f'), 'one')
+    expect((await stat(join(mount, 'f'))).size).toBe(3)
+    await writeFile(join(writer, 'f'), 'longer')
+    expect((await stat(join(mount, 'f'))).size).toBe(6)
+    const file = await open(join(mount, 'f'), 'r+')
+    await file.write('L', 0)
+    expect(await readFile(join(writer, 'f'), 'utf8')).toBe('Longer')
+    await file.close()
+  })
+
+  test('actimeo=1: what is stale gets right by itself', async () => {
+    const mount = await lab.mount(['actimeo=1'])
+    await writeFile(join(writer, 'g'), 'one')
+    expect((await stat(join(mount, 'g'))).size).toBe(3)
+    await writeFile(join(writer, 'g'), 'longer')
+    await expect.poll(async () => (await stat(join(mount, 'g'))).size, { timeout: 20_000 }).toBe(6)
+  })
+
+  test('lookupcache=positive: what was not there is asked for again', async () => {
+    const mount = await lab.mount([LONG, 'lookupcache=positive'])
+    await expect(stat(join(mount, 'h'))).rejects.toMatchObject({ code: 'ENOENT' })
+    await writeFile(join(writer, 'h'), '')
+    expect((await stat(join(mount, 'h'))).size).toBe(0)
+  })
+
+  test('nocto: an open believes what it knows', async () => {
+    const mount = await lab.mount([LONG, 'nocto'])
+    await writeFile(join(writer, 'n'), 'one')
+    expect(await readFile(join(mount, 'n'), 'utf8')).toBe('one')
+    await writeFile(join(writer, 'n'), 'two')
+    expect(await callsOf(mount, () => readFile(join(mount, 'n')))).toEqual({})
+    expect(await readFile(join(mount, 'n'), 'utf8')).toBe('one')
+  })
+
+  test('proto=udp: small transfers, and all the same', async () => {
+    const mount = await lab.mount(['proto=udp'])
+    const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => i % 251))
+    await writeFile(join(mount, 'u'), content)
+    expect(await readFile(join(writer, 'u'))).toEqual(content)
+    await writeFile(join(writer, 'v'), content)
+    expect(await readFile(join(mount, 'v'))).toEqual(content)
+  })
+})

@@ -1,0 +1,103 @@
+// A server and mounts of mode nfs, each in a process of its own, so that each can be killed alone.
+import { mkdirSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Daemon, type DaemonCommand } from './daemon.ts'
+import { scratch } from './targets.ts'
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+
+export interface NfsLabOptions {
+  /** The `-o` options of each mount; by default two mounts without any. */
+  readonly mounts?: readonly (readonly string[])[]
+}
+
+export class NfsLab {
+  readonly folder = scratch('nfs')
+  /** Where the mounts are. */
+  readonly directories: string[] = []
+  readonly #data = join(this.folder, 'data')
+  readonly #mounts: Daemon[] = []
+  #server: Daemon | undefined
+  #port = 0
+
+  static async start({ mounts = [[], []] }: NfsLabOptions = {}): Promise<NfsLab> {
+    const lab = new NfsLab()
+    try {
+      mkdirSync(lab.#data)
+      await lab.startServer()
+      for (const options of mounts) await lab.mount(options)
+      return lab
+    } catch (error) {
+      await lab.end()
+      throw error
+    }
+  }
+
+  get url(): string {
+    return `nfs://127.0.0.1:${this.#port}/export`
+  }
+
+  /** Again on the port that it had. */
+  async startServer(): Promise<void> {
+    const port = String(this.#port)
+    const args = ['serve', 'nfs', '--json', '--data', this.#data, '--port', port]
+    this.#server = await Daemon.start({ ...this.#command(args), mounts: [], logs: [join(this.#data, 'log')] })
+    const [, bound = ''] = /"url":"nfs:\/\/127\.0\.0\.1:(\d+)/.exec(this.#server.announcement) ?? []
+    this.#port = Number(bound)
+  }
+
+  async killServer(): Promise<void> {
+    await this.#server?.kill()
+    this.#server = undefined
+  }
+
+  /** Another mount; returns its directory. */
+  async mount(options: readonly string[], url = this.url): Promise<string> {
+    const directory = join(this.folder, 'abcdefgh'[this.directories.length] as string)
+    const log = `${directory}.log`
+    mkdirSync(directory)
+    const args = ['mount', url, directory, '--foreground', '--json', '--log', log, ...options.flatMap((o) => ['-o', o])]
+    this.#mounts.push(await Daemon.start({ ...this.#command(args), mounts: [directory], logs: [log] }))
+    this.directories.push(directory)
+    return directory
+  }
+
+  #command(args: readonly string[]): Pick<DaemonCommand, 'program' | 'args' | 'folder' | 'announcesReady'> {
+    return { program: process.execPath, args: [main, ...args], folder: this.folder, announcesReady: true }
+  }
+
+  /** In peace if they can: what is left open ends with its mount. */
+  async end(): Promise<void> {
+    for (const mount of this.#mounts.splice(0)) await mount.kill()
+    await this.killServer()
+  }
+}
+
+/** What `.proteus/status.json` of a mount says of the mode. */
+export interface NfsStatus {
+  readonly server: string
+  readonly responding: boolean
+  readonly connection: string
+  readonly waiting: readonly { readonly op: string }[]
+  readonly calls: Readonly<Record<string, number>>
+  readonly removedWhileOpen: readonly string[]
+}
+
+export async function statusOf(mount: string): Promise<NfsStatus> {
+  const { details } = JSON.parse(await readFile(join(mount, '.proteus/status.json'), 'utf8')) as { details: NfsStatus }
+  return details
+}
+
+/** The calls that a mount makes while `action` runs. */
+export async function callsOf(mount: string, action: () => Promise<unknown>): Promise<Record<string, number>> {
+  const before = (await statusOf(mount)).calls
+  await action()
+  const after = Object.entries((await statusOf(mount)).calls)
+  return Object.fromEntries(
+    after
+      .map(([name, count]): [string, number] => [name.replace('NFS3.', ''), count - (before[name] ?? 0)])
+      .filter(([, count]) => count > 0),
+  )
+}

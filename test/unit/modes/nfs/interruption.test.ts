@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest'
+import { interruptionOf, isEnding } from '../../../../src/modes/nfs/interruption.ts'
+import { TestClock } from '../../rpc/test-clock.ts'
+
+const SIGINT = 2
+const SIGALRM = 14
+const SIGCHLD = 17
+
+const mask = (...signals: number[]): string =>
+  signals
+    .reduce((sum, signal) => sum | (1n << BigInt(signal - 1)), 0n)
+    .toString(16)
+    .padStart(16, '0')
+
+const status = ({
+  pending = [] as number[],
+  caught = [] as number[],
+  blocked = [] as number[],
+  ignored = [] as number[],
+}) =>
+  `Name:\tcat\nSigQ:\t0/63432\nSigPnd:\t${mask(...pending)}\nShdPnd:\t${mask()}\nSigBlk:\t${mask(...blocked)}\n` +
+  `SigIgn:\t${mask(...ignored)}\nSigCgt:\t${mask(...caught)}\n`
+
+describe('which signals interrupt a call', () => {
+  test('one that ends the program, or is meant to', () => {
+    expect(isEnding(status({ pending: [SIGINT] }))).toBe(true)
+    expect(isEnding(status({ pending: [SIGINT], caught: [SIGINT] }))).toBe(true)
+    expect(isEnding(status({ pending: [SIGALRM] }))).toBe(true)
+    expect(isEnding(undefined)).toBe(true)
+  })
+
+  test('not one that the program lives with', () => {
+    expect(isEnding(status({}))).toBe(false)
+    expect(isEnding(status({ pending: [SIGALRM], caught: [SIGALRM] }))).toBe(false)
+    expect(isEnding(status({ pending: [SIGCHLD] }))).toBe(false)
+    expect(isEnding(status({ pending: [SIGINT], blocked: [SIGINT] }))).toBe(false)
+    expect(isEnding(status({ pending: [SIGINT], ignored: [SIGINT] }))).toBe(false)
+  })
+})
+
+describe('a call that waits', () => {
+  test('looks again: FUSE tells of the first signal only', () => {
+    const clock = new TestClock()
+    const kernel = new AbortController()
+    let now = status({ pending: [SIGALRM], caught: [SIGALRM] })
+    const { signal } = interruptionOf({ signal: kernel.signal, pid: 7 }, { clock, statusOf: () => now })
+    kernel.abort()
+    clock.advance(10_000)
+    expect(signal.aborted).toBe(false)
+    now = status({ pending: [SIGINT], caught: [SIGINT, SIGALRM] })
+    clock.advance(10_000)
+    expect(signal.aborted).toBe(true)
+  })
+
+  test('is forgotten when it is over', () => {
+    const clock = new TestClock()
+    const kernel = new AbortController()
+    let looked = 0
+    const statusOf = (): string => {
+      looked++
+      return status({})
+    }
+    const interruption = interruptionOf({ signal: kernel.signal, pid: 7 }, { clock, statusOf })
+    kernel.abort()
+    interruption.dispose()
+    clock.advance(10_000)
+    expect(looked).toBe(1)
+  })
+})
