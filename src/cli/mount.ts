@@ -29,7 +29,7 @@ interface MountCommandOptions {
 
 export function define(command: Command): void {
   command
-    .argument('<url>', 'what to mount: local:DIR, …')
+    .argument('<url>', 'what to mount: local:DIR, nfs://host[:port]/export, …')
     .argument('<dir>', 'where; made if it is missing')
     .option('--foreground', 'stay until Ctrl-C, which unmounts')
     .option('--log <file>', 'where the serving process writes its log')
@@ -38,7 +38,11 @@ export function define(command: Command): void {
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      examples('proteus mount local:/srv/data /mnt/data', 'proteus mount local:data mnt -o ro --foreground'),
+      examples(
+        'proteus mount local:/srv/data /mnt/data',
+        'proteus mount local:data mnt -o ro --foreground',
+        'proteus mount nfs://127.0.0.1:2049/export mnt -o soft,actimeo=3',
+      ),
     )
     .action(mount)
 }

@@ -103,7 +103,9 @@ describe('NFS mounts in trouble', () => {
 signal.signal(signal.SIGALRM, lambda *_: None)
 signal.siginterrupt(signal.SIGALRM, False)
 signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-print(open(sys.argv[1]).read(), end='')
+text = open(sys.argv[1]).read()
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(text, end='')
 `
     const reader = start('python3', ['-c', script, join(b, 'alarm')])
     await expect.poll(async () => (await statusOf(b)).waiting.length).toBeGreaterThan(0)

@@ -54,12 +54,9 @@ export class NfsLab {
   }
 
   /** Another mount; returns its directory. */
-  async mount(options: readonly string[], url = this.url): Promise<string> {
+  async mount(options: readonly string[]): Promise<string> {
     const directory = join(this.folder, 'abcdefgh'[this.directories.length] as string)
-    const log = `${directory}.log`
-    mkdirSync(directory)
-    const args = ['mount', url, directory, '--foreground', '--json', '--log', log, ...options.flatMap((o) => ['-o', o])]
-    this.#mounts.push(await Daemon.start({ ...this.#command(args), mounts: [directory], logs: [log] }))
+    this.#mounts.push(await mountNfs({ url: this.url, directory, folder: this.folder, options }))
     this.directories.push(directory)
     return directory
   }
@@ -73,6 +70,26 @@ export class NfsLab {
     for (const mount of this.#mounts.splice(0)) await mount.kill()
     await this.killServer()
   }
+}
+
+export interface NfsMountRequest {
+  readonly url: string
+  /** Is made. */
+  readonly directory: string
+  readonly folder: string
+  readonly options: readonly string[]
+  /** A program, with arguments, that starts the command. */
+  readonly within?: { readonly program: string; readonly args: readonly string[] }
+}
+
+/** `proteus mount --foreground`. */
+export function mountNfs({ url, directory, folder, options, within }: NfsMountRequest): Promise<Daemon> {
+  const log = `${directory}.log`
+  mkdirSync(directory)
+  const flags = ['--foreground', '--json', '--log', log, ...options.flatMap((option) => ['-o', option])]
+  const command = [process.execPath, main, 'mount', url, directory, ...flags]
+  const [program = '', ...args] = within === undefined ? command : [within.program, ...within.args, ...command]
+  return Daemon.start({ program, args, folder, mounts: [directory], logs: [log], announcesReady: true })
 }
 
 /** What `.proteus/status.json` of a mount says of the mode. */

@@ -1,0 +1,97 @@
+// Our client on a server that others wrote: the directory that it exports shows what really became of it.
+import {
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Daemon } from '../support/daemon.ts'
+import { Ganesha, whyNoGanesha } from '../support/ganesha.ts'
+import { mountNfs } from '../support/nfs-lab.ts'
+import { shell } from '../support/run.ts'
+import { scratch } from '../support/targets.ts'
+
+const why = whyNoGanesha()
+
+describe('an NFS mount of nfs-ganesha', () => {
+  let server: Ganesha | undefined
+  let daemon: Daemon | undefined
+  let mount = ''
+  let there = ''
+
+  beforeAll(async () => {
+    if (why !== undefined) return
+    const folder = scratch('ganesha')
+    server = await Ganesha.start(folder)
+    there = server.directory
+    mount = join(folder, 'mount')
+    const { url, options, within } = server
+    daemon = await mountNfs({ url, directory: mount, folder, options, within })
+  })
+  afterAll(async () => {
+    await daemon?.kill()
+    await server?.end()
+  })
+
+  const onGanesha = (title: string, body: () => Promise<void>): void =>
+    test(title, async ({ skip }) => {
+      if (why !== undefined) skip(why)
+      await body()
+    })
+
+  onGanesha('files: made, written, read, cut, removed', async () => {
+    const content = Buffer.from(Array.from({ length: 3_000_001 }, (_, n) => n % 253))
+    await writeFile(join(mount, 'f'), content)
+    expect((await readFile(join(there, 'f'))).equals(content)).toBe(true)
+    await truncate(join(mount, 'f'), 1000)
+    await utimes(join(mount, 'f'), 1_000_000, 2_000_000)
+    expect(await stat(join(there, 'f'))).toMatchObject({ size: 1000, mtimeMs: 2e9, atimeMs: 1e9 })
+    expect(await readFile(join(mount, 'f'))).toEqual(content.subarray(0, 1000))
+    await unlink(join(mount, 'f'))
+    expect(await readdir(there)).not.toContain('f')
+  })
+
+  onGanesha('names: directories, links, renames, exclusive creation', async () => {
+    await mkdir(join(mount, 'd'))
+    await writeFile(join(mount, 'd/one'), 'one', { flag: 'wx' })
+    await expect(writeFile(join(mount, 'd/one'), '', { flag: 'wx' })).rejects.toMatchObject({ code: 'EEXIST' })
+    await symlink('one', join(mount, 'd/two'))
+    await rename(join(mount, 'd/one'), join(mount, 'three'))
+    expect((await lstat(join(there, 'd/two'))).isSymbolicLink()).toBe(true)
+    expect(await readFile(join(there, 'three'), 'utf8')).toBe('one')
+    await expect(rm(join(mount, 'missing'))).rejects.toMatchObject({ code: 'ENOENT' })
+    await rm(join(mount, 'd'), { recursive: true })
+  })
+
+  onGanesha('a long listing, whatever its cookies are', async () => {
+    await mkdir(join(mount, 'many'))
+    const names = Array.from({ length: 3000 }, (_, n) => `name-${n}-${'x'.repeat(n % 100)}`)
+    await shell('cd "$1" && xargs touch', { args: [join(there, 'many')], input: names.join('\n') })
+    expect((await readdir(join(mount, 'many'))).sort()).toEqual([...names].sort())
+    expect(await shell('ls -l "$1" | wc -l', { args: [join(mount, 'many')] })).toBe(`${names.length + 1}\n`)
+  })
+
+  onGanesha('close-to-open, and a silly rename', async () => {
+    await writeFile(join(mount, 'c'), 'one')
+    expect(await readFile(join(mount, 'c'), 'utf8')).toBe('one')
+    await writeFile(join(there, 'c'), 'other')
+    expect(await readFile(join(mount, 'c'), 'utf8')).toBe('other')
+    const file = await open(join(mount, 'c'))
+    await unlink(join(mount, 'c'))
+    expect((await file.read({ buffer: Buffer.alloc(5), position: 0 })).buffer.toString()).toBe('other')
+    expect((await readdir(there)).filter((name) => name.startsWith('.nfs'))).toHaveLength(1)
+    await file.close()
+    await expect.poll(async () => (await readdir(there)).filter((name) => name.startsWith('.nfs'))).toEqual([])
+  })
+})
