@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { type MountedFileSystem, mount } from '../fuse/mount.ts'
-import { usersOf } from '../serving/processes.ts'
+import { usersOf } from '../serving/open-files.ts'
 import type { ParentMessage, ReadyMount, ServingMessage, ServingSpec } from '../serving/serving.ts'
 import { unmount } from '../serving/target.ts'
 import { withControlDirectory } from '../vfs/control.ts'

@@ -1,7 +1,7 @@
 // A lab: the serving processes that `proteus up` starts and ends. A mode with a server gets one process for it and one
 // for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts.
 import type { ModeOption } from '../modes/mode.ts'
-import { signal } from '../serving/processes.ts'
+import { endProcess, signal, waitForEnd } from '../serving/processes.ts'
 import type { Driver, Exit, MountFlags, ReadyMount, ServingProcess, ServingSpec } from '../serving/serving.ts'
 import type { LabProcess } from './lab-state.ts'
 
@@ -25,8 +25,26 @@ export interface LabDependencies {
   onChange(lab: Lab): void
 }
 
-/** Why a lab is over: everything was closed in peace, or one of its processes died. */
-export type LabEnd = 'closed' | { readonly process: LabProcess; readonly exit: Exit }
+/**
+ * Why a lab is over: everything was closed in peace; one of its processes died; or it was lost, since neither another
+ * mode nor the one before could be started.
+ */
+export type LabEnd = 'closed' | 'lost' | { readonly process: LabProcess; readonly exit: Exit }
+
+/** How `Lab.end` ends processes. */
+export interface EndOptions {
+  /** How long they have, in milliseconds, before they are killed. */
+  readonly graceMs: number
+  /** They are ending already, since their mounts have been taken away: they are asked only after the time has passed. */
+  readonly ending?: boolean
+}
+
+export interface LaunchOptions {
+  /** Where a server is to listen; 0: any free port. */
+  readonly port?: number
+  /** Nothing more is started once it is aborted. */
+  readonly signal?: AbortSignal
+}
 
 export class Lab {
   url: string | undefined
@@ -38,6 +56,8 @@ export class Lab {
   readonly #gone = new Set<ServingProcess>()
   /** Killed on purpose. */
   readonly #crashed = new Set<ServingProcess>()
+  /** Whatever ends now does so because its mounts were taken away for others. */
+  #switching = false
   #stopping = false
   #end!: (end: LabEnd) => void
 
@@ -53,22 +73,86 @@ export class Lab {
     return this.#started.map(describe)
   }
 
+  /** In the order of their start. */
+  get specs(): ServingSpec[] {
+    return this.#started.map(({ spec }) => spec)
+  }
+
+  /** `stop` has been asked for. */
+  get stopping(): boolean {
+    return this.#stopping
+  }
+
   /** Starts everything; if something fails, what was started is stopped again. */
   async start(plan: LabPlan): Promise<void> {
-    const { mode, data, driver, options, modeOptions } = plan
     try {
-      let url = `${mode}:${data}`
-      if (plan.hasServer) url = (await this.#launch({ role: 'server', mode, data, host: '127.0.0.1', port: 0 })).url
-      this.url = url
-      const groups = plan.hasServer ? plan.targets.map((target) => [target]) : [plan.targets]
-      for (const targets of groups) {
-        const spec = { role: 'mount', url, targets, driver, options, modeOptions } as const
-        this.mounts.push(...(await this.#launch(spec)).mounts)
-      }
+      await this.launch(plan)
     } catch (error) {
       await this.stop()
       throw error
     }
+  }
+
+  /** Takes over processes that another one has started: `url` is their server's, or names the volume. */
+  adopt(processes: readonly ServingProcess[], url: string | undefined): void {
+    this.url = url
+    for (const serving of processes) this.#add(serving)
+  }
+
+  /** Starts those processes of a plan that are not there. */
+  async launch(plan: LabPlan, { port = 0, signal }: LaunchOptions = {}): Promise<void> {
+    const { mode, data, driver, options, modeOptions, hasServer } = plan
+    const hasAlready = this.#started.some(({ spec }) => spec.role === 'server')
+    if (!hasServer) this.url = `${mode}:${data}`
+    else if (!hasAlready) {
+      signal?.throwIfAborted()
+      this.url = (await this.#launch({ role: 'server', mode, data, host: '127.0.0.1', port })).url
+    }
+    const url = this.url ?? ''
+    const served = this.processes.flatMap(({ targets }) => targets)
+    const missing = plan.targets.filter((target) => !served.includes(target))
+    const groups = hasServer ? missing.map((target) => [target]) : missing.length > 0 ? [missing] : []
+    for (const targets of groups) {
+      signal?.throwIfAborted()
+      const spec = { role: 'mount', url, targets, driver, options, modeOptions } as const
+      this.mounts.push(...(await this.#launch(spec)).mounts)
+    }
+  }
+
+  /** While `change` runs, the lab survives whatever ends in peace, and lacking all mounts. */
+  async whileSwitching<T>(change: () => Promise<T>): Promise<T> {
+    this.#switching = true
+    try {
+      return await change()
+    } finally {
+      this.#switching = false
+    }
+  }
+
+  /** Ends processes for others to take their places. Returns those that had to be killed. */
+  async end(
+    which: (process: LabProcess) => boolean,
+    { graceMs, ending = false }: EndOptions,
+  ): Promise<readonly LabProcess[]> {
+    const killed: LabProcess[] = []
+    const group = this.#started.filter((serving) => which(describe(serving)))
+    for (const serving of group) this.#crashed.add(serving)
+    await Promise.all(
+      group.map(async (serving) => {
+        if (ending) await waitForEnd(serving.id, graceMs)
+        if ((await endProcess(serving.id, graceMs)) === 'killed') killed.push(describe(serving))
+      }),
+    )
+    const gone = new Set(group.flatMap((serving) => describe(serving).targets))
+    this.#keep(this.#started, (serving) => !group.includes(serving))
+    this.#keep(this.mounts, ({ target }) => !gone.has(target))
+    this.#dependencies.onChange(this)
+    return killed
+  }
+
+  /** Neither this mode nor another could be started: there is nothing to wait for any more. */
+  lose(): void {
+    this.#end('lost')
   }
 
   /** Mounts first, then the server. Resolves when all processes have ended. */
@@ -79,6 +163,8 @@ export class Lab {
       for (const serving of group) signal(serving.id, 'SIGTERM')
       await Promise.all(group.map((serving) => serving.exited))
     }
+    // Stopped between two modes it has no process whose end would tell.
+    this.#end('closed')
   }
 
   /** kill -9 of one process, which the lab survives: it waits for `startAgain`. Resolves when the process is gone. */
@@ -123,17 +209,25 @@ export class Lab {
 
   #launch(spec: ServingSpec): ServingProcess['ready'] {
     const serving = this.#dependencies.start(spec)
-    this.#started.push(serving)
+    this.#add(serving)
     this.#dependencies.onChange(this)
-    serving.exited.then((exit) => this.#exited(serving, exit))
     // Asked to stop before this one was there: it must not be left behind.
     if (this.#stopping) signal(serving.id, 'SIGTERM')
     return serving.ready
   }
 
+  #add(serving: ServingProcess): void {
+    this.#started.push(serving)
+    serving.exited.then((exit) => this.#exited(serving, exit))
+  }
+
+  #keep<T>(list: T[], wanted: (item: T) => boolean): void {
+    list.splice(0, list.length, ...list.filter(wanted))
+  }
+
   #exited(serving: ServingProcess, exit: Exit): void {
     this.#gone.add(serving)
-    if (this.#crashed.has(serving)) return
+    if (this.#crashed.has(serving) || (this.#switching && exit.code === 0)) return
     if (exit.code !== 0) this.#end({ process: describe(serving), exit })
     else if (this.#started.every((one) => one.spec.role === 'server' || this.#gone.has(one))) this.#end('closed')
   }

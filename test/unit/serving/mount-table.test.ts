@@ -13,7 +13,7 @@ const TABLE = parseMountTable(`\
 describe('mount table', () => {
   test('is read with escapes and optional fields', () => {
     expect(TABLE.map(({ target }) => target)).toEqual(['/', '/srv/mount/a', '/srv/a b\\c', '/srv/mount/a', '/srv/ü'])
-    expect(TABLE[2]).toEqual({ target: '/srv/a b\\c', type: 'fuse.sshfs', source: 'me@host:/x\ty' })
+    expect(TABLE[2]).toEqual({ target: '/srv/a b\\c', device: '0:51', type: 'fuse.sshfs', source: 'me@host:/x\ty' })
   })
 
   test('tells the uppermost mount on a directory', () => {

@@ -1,0 +1,140 @@
+// `proteus switch`: other semantics on the mounts of a running lab, with the same files.
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { isRunning, type LabState, readLab } from '../lab/lab-state.ts'
+import { OpenLab } from '../lab/open-lab.ts'
+import { askForSwitch, type SwitchContext, type Switched, type SwitchRequest } from '../lab/switch-channel.ts'
+import { realTarget } from '../serving/directories.ts'
+import { entangledWith, isFuse, mountedOn, readMountTable } from '../serving/mount-table.ts'
+import { type UsedFile, usedFiles } from '../serving/open-files.ts'
+import { isAlive } from '../serving/processes.ts'
+import { CliError } from './exit.ts'
+import { loadMode, modeNames } from './modes.ts'
+import { DAEMON } from './support/daemon-program.ts'
+import { mountsOf } from './support/explain-start.ts'
+import { resolveMountOptions } from './support/mount-options.ts'
+import { dataOption, examples, jsonOption, mountOptionsOption } from './support/options.ts'
+import { columns, createOutput, type Output, shown } from './support/output.ts'
+import { stopOnSignals } from './support/signals.ts'
+import { planSwitch } from './support/switch-plan.ts'
+import { runSwitch, watchful } from './support/switching.ts'
+
+interface SwitchCommandOptions {
+  readonly data: string
+  readonly force?: boolean
+  readonly options: readonly string[]
+  readonly json?: boolean
+}
+
+const NOTES = `
+The mounts of a lab switch together: one process holds their files. DIR… may name them all.
+What is open on them is listed, and then nothing is changed; with --force it is lost to the programs that have it open,
+as if the server had vanished. Options of \`up\` stay, if the new mode knows them; -o adds to them.
+If the new mode cannot be started, the mounts are again what they were.`
+
+export function define(command: Command): void {
+  command
+    .argument('<mode>', `semantics of the mounts: ${modeNames.join(', ')}`)
+    .argument('[dir...]', 'mounts of the lab')
+    .addOption(dataOption())
+    .option('--force', 'even if programs have files open there')
+    .addOption(mountOptionsOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `${examples('proteus switch nfs', 'proteus switch nfs -o actimeo=1', 'proteus switch local --force')}\n${NOTES}`,
+    )
+    .action(switchMode)
+}
+
+async function switchMode(name: string, directories: readonly string[], options: SwitchCommandOptions): Promise<void> {
+  const output = createOutput(options.json)
+  const force = options.force === true
+  const data = resolve(options.data)
+  const mode = await loadMode(name)
+  const wanted = options.options.length > 0 ? { options: resolveMountOptions(options.options, mode) } : {}
+  const lab = readLab(data)
+  if (lab === undefined || !isRunning(lab)) {
+    throw new CliError(`nothing runs on ${shown(data)}: \`proteus up --mode ${name}\` starts a lab`)
+  }
+  const table = readMountTable()
+  const mounted = lab.mounts.filter((target) => {
+    const entry = mountedOn(target, table)
+    return entry !== undefined && isFuse(entry)
+  })
+  const wish = { mode, ...wanted, directories: directories.map((directory) => realTarget(directory, table)) }
+  const planned = planSwitch(lab, wish, mounted)
+  if (planned === undefined) {
+    output.result({ event: 'unchanged', mode: name, mounts: mounted })
+    output.line(`${mounted.map((path) => shown(path)).join(', ')}: mode ${name} already.`)
+    return
+  }
+  const { plan, dropped } = planned
+  await checkSurroundings(lab, plan.mode, plan.targets)
+  checkFiles(usedFiles(plan.targets), { force, output })
+  for (const option of dropped) output.warn(`mode ${name} has no mount option ${option}: dropped`)
+
+  const aborting = new AbortController()
+  const abort = (): void => aborting.abort()
+  // Midway there is nothing that could be left as it is: a second signal changes nothing.
+  const stop = stopOnSignals({ stop: abort, kill: () => undefined }, output, 'Going back …')
+  try {
+    const ask = lab.detached ? takeOverAndSwitch : askForSwitch
+    const context = { signal: aborting.signal, warn: (text: string) => output.warn(text) }
+    const { data: _, ...rest } = plan
+    const switched = await ask(data, { plan: rest, force }, context)
+    const { url, processes, limitations } = switched
+    output.result({ event: 'switched', from: lab.mode, mode: name, mounts: plan.targets, url, processes, dropped })
+    for (const limitation of limitations) output.warn(limitation)
+    output.line(`${plan.targets.map((path) => shown(path)).join(', ')}: mode ${name} now; the files are the same.`)
+  } finally {
+    stop.dispose()
+  }
+}
+
+/** Nobody watches over a lab in the background: this command does, while it switches. */
+async function takeOverAndSwitch(data: string, request: SwitchRequest, context: SwitchContext): Promise<Switched> {
+  const lab = readLab(data)
+  if (lab === undefined) throw new CliError(`nothing runs on ${shown(data)} any more`)
+  const { serve } = await loadMode(lab.mode)
+  const open = OpenLab.adopt(lab, { program: DAEMON, hasServer: serve !== undefined, ...watchful(context.warn) })
+  try {
+    return await runSwitch(open, request, context)
+  } finally {
+    if (open.lab.processes.some(isAlive)) open.lab.release()
+    else await open.abandon()
+  }
+}
+
+/** Refuses what would hang or be lost unseen: other mounts of the server, mounts in the mounts. */
+async function checkSurroundings(lab: LabState, mode: string, targets: readonly string[]): Promise<void> {
+  const table = readMountTable()
+  for (const target of targets) {
+    const other = entangledWith(target, table).find((entry) => !targets.includes(entry.target))
+    if (other === undefined) continue
+    throw new CliError(`${shown(other.target)} is mounted in ${shown(target)}, or shows it: unmount it first`)
+  }
+  if (mode === lab.mode || lab.url === undefined || !lab.url.includes('://')) return
+  const clients = (await mountsOf(lab.url)).filter((target) => !targets.includes(target))
+  if (clients.length === 0) return
+  const names = clients.map((path) => shown(path))
+  throw new CliError(
+    `${names.join(', ')}: mounted from this lab's server, which is to end: \`proteus unmount ${names[0]}\` first`,
+  )
+}
+
+function checkFiles(files: readonly UsedFile[], { force, output }: { force: boolean; output: Output }): void {
+  if (files.length === 0) return
+  output.result({ event: 'in-use', files, lost: force })
+  const rows = files.map(({ command, pid, use, path }) => [`${command} (${pid})`, use, shown(path)])
+  output.line(force ? 'What is open there is lost to these programs:' : 'Programs use the mounts; nothing is changed:')
+  for (const line of columns(rows)) output.line(`  ${line}`)
+  if (force) {
+    output.line('They get "Transport endpoint is not connected" there until they open it again.')
+    return
+  }
+  const programs = new Set(files.map(({ pid }) => pid)).size
+  throw new CliError(
+    `${programs} ${programs === 1 ? 'program uses' : 'programs use'} the mounts: end them, or leave and close what is theirs; or --force`,
+  )
+}
