@@ -1,7 +1,7 @@
 // A lab: the serving processes that `proteus up` starts and ends. A mode with a server gets one process for it and one
 // for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts.
 import type { ModeOption } from '../modes/mode.ts'
-import { endProcess, signal, waitForEnd } from '../serving/processes.ts'
+import { endProcess, signal as sendSignal, waitForEnd } from '../serving/processes.ts'
 import type { Driver, Exit, MountFlags, ReadyMount, ServingProcess, ServingSpec } from '../serving/serving.ts'
 import type { LabProcess } from './lab-state.ts'
 
@@ -46,6 +46,9 @@ export interface LaunchOptions {
   readonly signal?: AbortSignal
 }
 
+/** How long a process has to close that has nothing to lose, since it never got ready, in milliseconds. */
+const UNREADY_MS = 2000
+
 export class Lab {
   url: string | undefined
   readonly mounts: ReadyMount[] = []
@@ -54,6 +57,7 @@ export class Lab {
   readonly #dependencies: LabDependencies
   readonly #started: ServingProcess[] = []
   readonly #gone = new Set<ServingProcess>()
+  readonly #starting = new Set<ServingProcess>()
   /** Killed on purpose. */
   readonly #crashed = new Set<ServingProcess>()
   /** Whatever ends now does so because its mounts were taken away for others. */
@@ -105,17 +109,15 @@ export class Lab {
     const hasAlready = this.#started.some(({ spec }) => spec.role === 'server')
     if (!hasServer) this.url = `${mode}:${data}`
     else if (!hasAlready) {
-      signal?.throwIfAborted()
-      this.url = (await this.#launch({ role: 'server', mode, data, host: '127.0.0.1', port })).url
+      this.url = (await this.#launch({ role: 'server', mode, data, host: '127.0.0.1', port }, signal)).url
     }
     const url = this.url ?? ''
     const served = this.processes.flatMap(({ targets }) => targets)
     const missing = plan.targets.filter((target) => !served.includes(target))
     const groups = hasServer ? missing.map((target) => [target]) : missing.length > 0 ? [missing] : []
     for (const targets of groups) {
-      signal?.throwIfAborted()
       const spec = { role: 'mount', url, targets, driver, options, modeOptions } as const
-      this.mounts.push(...(await this.#launch(spec)).mounts)
+      this.mounts.push(...(await this.#launch(spec, signal)).mounts)
     }
   }
 
@@ -140,7 +142,9 @@ export class Lab {
     await Promise.all(
       group.map(async (serving) => {
         if (ending) await waitForEnd(serving.id, graceMs)
-        if ((await endProcess(serving.id, graceMs)) === 'killed') killed.push(describe(serving))
+        const wasReady = !this.#starting.has(serving)
+        if ((await endProcess(serving.id, wasReady ? graceMs : UNREADY_MS)) === 'killed' && wasReady)
+          killed.push(describe(serving))
       }),
     )
     const gone = new Set(group.flatMap((serving) => describe(serving).targets))
@@ -160,18 +164,28 @@ export class Lab {
     this.#stopping = true
     for (const role of ['mount', 'server'] as const) {
       const group = this.#started.filter((serving) => serving.spec.role === role)
-      for (const serving of group) signal(serving.id, 'SIGTERM')
-      await Promise.all(group.map((serving) => serving.exited))
+      await Promise.all(group.map((serving) => this.#stopOne(serving)))
     }
     // Stopped between two modes it has no process whose end would tell.
     this.#end('closed')
+  }
+
+  async #stopOne(serving: ServingProcess): Promise<void> {
+    if (this.#starting.has(serving)) {
+      // It may wait for a server, and hears of nothing before that answers. However it ends, it is asked to.
+      this.#crashed.add(serving)
+      await endProcess(serving.id, UNREADY_MS)
+    } else {
+      sendSignal(serving.id, 'SIGTERM')
+    }
+    await serving.exited
   }
 
   /** kill -9 of one process, which the lab survives: it waits for `startAgain`. Resolves when the process is gone. */
   async crash(part: Part): Promise<void> {
     const serving = this.#find(part)
     this.#crashed.add(serving)
-    signal(serving.id, 'SIGKILL')
+    sendSignal(serving.id, 'SIGKILL')
     await serving.exited
   }
 
@@ -191,7 +205,7 @@ export class Lab {
 
   /** At once and without closing anything. */
   kill(): void {
-    for (const serving of this.#started) signal(serving.id, 'SIGKILL')
+    for (const serving of this.#started) sendSignal(serving.id, 'SIGKILL')
   }
 
   /** The processes go on without this one. */
@@ -207,13 +221,23 @@ export class Lab {
     return found
   }
 
-  #launch(spec: ServingSpec): ServingProcess['ready'] {
+  /** Does not wait for it any longer once `signal` is aborted. */
+  async #launch(spec: ServingSpec, signal?: AbortSignal): Promise<Awaited<ServingProcess['ready']>> {
+    signal?.throwIfAborted()
     const serving = this.#dependencies.start(spec)
     this.#add(serving)
     this.#dependencies.onChange(this)
     // Asked to stop before this one was there: it must not be left behind.
-    if (this.#stopping) signal(serving.id, 'SIGTERM')
-    return serving.ready
+    if (this.#stopping) sendSignal(serving.id, 'SIGTERM')
+    this.#starting.add(serving)
+    const ready = serving.ready.finally(() => this.#starting.delete(serving))
+    if (signal === undefined) return ready
+    let stopWaiting = (): void => undefined
+    const aborted = new Promise<never>((_, reject) => {
+      stopWaiting = () => reject(signal.reason)
+      signal.addEventListener('abort', stopWaiting)
+    })
+    return Promise.race([ready, aborted]).finally(() => signal.removeEventListener('abort', stopWaiting))
   }
 
   #add(serving: ServingProcess): void {

@@ -9,6 +9,7 @@ import {
   parseLab,
   readLab,
   removeLab,
+  takeOver,
   writeLab,
 } from '../../../src/lab/lab-state.ts'
 import { isAlive, type ProcessId, parseStartTime, processNow } from '../../../src/serving/processes.ts'
@@ -74,6 +75,17 @@ describe('lab.json', () => {
     writeLab(gone)
     expect(isRunning(gone)).toBe(false)
     expect(claimLab(lab(self))).toBe(true)
+    expect(readdirSync(data)).toEqual(['lab.json'])
+  })
+
+  test('is taken over once, from an owner that is gone', () => {
+    const left = lab(departed, { detached: true, processes: [{ ...self, role: 'mount', targets: [] }] })
+    writeLab(left)
+    expect(takeOver(left, self)).toEqual({ ...left, owner: self })
+    expect(readLab(data)).toEqual({ ...left, owner: self })
+    expect(takeOver(left, self)).toBeUndefined()
+    expect(takeOver(lab(self), self)).toBeUndefined()
+    expect(readLab(data)).toEqual({ ...left, owner: self })
     expect(readdirSync(data)).toEqual(['lab.json'])
   })
 
