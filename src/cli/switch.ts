@@ -1,11 +1,11 @@
 // `proteus switch`: other semantics on the mounts of a running lab, with the same files.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { isRunning, type LabState, readLab } from '../lab/lab-state.ts'
+import { isRunning, type LabState, readLab, servedTargetsOf } from '../lab/lab-state.ts'
 import { OpenLab } from '../lab/open-lab.ts'
 import { askForSwitch, type SwitchContext, type Switched, type SwitchRequest } from '../lab/switch-channel.ts'
 import { realTarget } from '../serving/directories.ts'
-import { entangledWith, isFuse, mountedOn, readMountTable } from '../serving/mount-table.ts'
+import { entangledWith, fuseMountedOf, readMountTable } from '../serving/mount-table.ts'
 import { type UsedFile, usedFiles } from '../serving/open-files.ts'
 import { isAlive } from '../serving/processes.ts'
 import { CliError } from './exit.ts'
@@ -17,7 +17,7 @@ import { dataOption, examples, jsonOption, mountOptionsOption } from './support/
 import { columns, createOutput, type Output, shown } from './support/output.ts'
 import { stopOnSignals } from './support/signals.ts'
 import { planSwitch } from './support/switch-plan.ts'
-import { runSwitch, watchful } from './support/switching.ts'
+import { describeModes, runSwitch, watchful } from './support/switching.ts'
 
 interface SwitchCommandOptions {
   readonly data: string
@@ -27,7 +27,8 @@ interface SwitchCommandOptions {
 }
 
 const NOTES = `
-The mounts of a lab switch together: one process holds their files. DIR… may name them all.
+Without DIR all mounts of the lab switch. A lab has one server: beside it, in its process, mounts can be local.
+Where the process that has the files is another one afterwards, all mounts are made anew.
 What is open on them is listed, and then nothing is changed; with --force it is lost to the programs that have it open,
 as if the server had vanished. Options of \`up\` stay, if the new mode knows them; -o adds to them.
 If the new mode cannot be started, the mounts are again what they were.`
@@ -42,7 +43,7 @@ export function define(command: Command): void {
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      `${examples('proteus switch nfs', 'proteus switch nfs -o actimeo=1', 'proteus switch local --force')}\n${NOTES}`,
+      `${examples('proteus switch nfs', 'proteus switch nfs mount/b -o actimeo=1', 'proteus switch local --force')}\n${NOTES}`,
     )
     .action(switchMode)
 }
@@ -57,21 +58,22 @@ async function switchMode(name: string, directories: readonly string[], options:
   if (lab === undefined || !isRunning(lab)) {
     throw new CliError(`nothing runs on ${shown(data)}: \`proteus up --mode ${name}\` starts a lab`)
   }
+  if (lab.detached && isAlive(lab.owner)) {
+    throw new CliError(`another command is at work on the lab on ${shown(data)}: try again`)
+  }
   const table = readMountTable()
-  const mounted = lab.mounts.filter((target) => {
-    const entry = mountedOn(target, table)
-    return entry !== undefined && isFuse(entry)
-  })
+  const mounted = fuseMountedOf(servedTargetsOf(lab), table)
   const wish = { mode, ...wanted, directories: directories.map((directory) => realTarget(directory, table)) }
   const planned = planSwitch(lab, wish, mounted)
   if (planned === undefined) {
-    output.result({ event: 'unchanged', mode: name, mounts: mounted })
-    output.line(`${mounted.map((path) => shown(path)).join(', ')}: mode ${name} already.`)
+    const wished = wish.directories.length > 0 ? wish.directories : mounted
+    output.result({ event: 'unchanged', mode: name, mounts: wished })
+    output.line(`${wished.map((path) => shown(path)).join(', ')}: mode ${name} already.`)
     return
   }
-  const { plan, dropped } = planned
-  await checkSurroundings(lab, plan.mode, plan.targets)
-  checkFiles(usedFiles(plan.targets), { force, output })
+  const { plan, moving, dropped } = planned
+  await checkSurroundings(lab, plan.mode, moving)
+  checkFiles(usedFiles(moving), { force, output })
   for (const option of dropped) output.warn(`mode ${name} has no mount option ${option}: dropped`)
 
   const aborting = new AbortController()
@@ -79,23 +81,31 @@ async function switchMode(name: string, directories: readonly string[], options:
   // Midway there is nothing that could be left as it is: a second signal changes nothing.
   const stop = stopOnSignals({ stop: abort, kill: () => undefined }, output, 'Going back …')
   try {
-    const ask = lab.detached ? takeOverAndSwitch : askForSwitch
     const context = { signal: aborting.signal, warn: (text: string) => output.warn(text) }
     const { data: _, ...rest } = plan
-    const switched = await ask(data, { plan: rest, force }, context)
+    const request = { plan: rest, force }
+    const switched = await (lab.detached ? takeOver(lab, request, context) : askForSwitch(data, request, context))
     const { url, processes, limitations } = switched
-    output.result({ event: 'switched', from: lab.mode, mode: name, mounts: plan.targets, url, processes, dropped })
+    const { modes } = switched
+    output.result({
+      event: 'switched',
+      from: lab.mode,
+      mode: plan.mode,
+      modes,
+      mounts: moving,
+      url,
+      processes,
+      dropped,
+    })
     for (const limitation of limitations) output.warn(limitation)
-    output.line(`${plan.targets.map((path) => shown(path)).join(', ')}: mode ${name} now; the files are the same.`)
+    output.line(`${describeModes(modes)}; the files are the same.`)
   } finally {
     stop.dispose()
   }
 }
 
 /** Nobody watches over a lab in the background: this command does, while it switches. */
-async function takeOverAndSwitch(data: string, request: SwitchRequest, context: SwitchContext): Promise<Switched> {
-  const lab = readLab(data)
-  if (lab === undefined) throw new CliError(`nothing runs on ${shown(data)} any more`)
+async function takeOver(lab: LabState, request: SwitchRequest, context: SwitchContext): Promise<Switched> {
   const { serve } = await loadMode(lab.mode)
   const open = OpenLab.adopt(lab, { program: DAEMON, hasServer: serve !== undefined, ...watchful(context.warn) })
   try {

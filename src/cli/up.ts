@@ -25,7 +25,7 @@ import {
 } from './support/options.ts'
 import { createOutput, type Output, shown } from './support/output.ts'
 import { type StopSignals, stopOnSignals } from './support/signals.ts'
-import { runSwitch, watchful } from './support/switching.ts'
+import { describeModes, runSwitch, watchful } from './support/switching.ts'
 
 interface UpOptions {
   readonly mode: string
@@ -130,11 +130,11 @@ async function answerSwitch(
 ): Promise<Switched> {
   const from = open.plan.mode
   const switched = await runSwitch(open, request, context)
-  const { url, processes, limitations } = switched
+  const { url, modes, processes, limitations } = switched
   const { mode, targets } = open.plan
-  output.result({ event: 'switched', from, mode, mounts: targets, url, processes })
+  output.result({ event: 'switched', from, mode, modes, mounts: targets, url, processes })
   for (const limitation of limitations) output.warn(limitation)
-  output.line(`${targets.map((path) => shown(path)).join(', ')}: mode ${mode} now (${url})`)
+  output.line(`${describeModes(modes)} (${url})`)
   return switched
 }
 

@@ -16,7 +16,7 @@ export interface MountSettings {
 
 export interface LabProcess extends ProcessId {
   readonly role: 'server' | 'mount'
-  /** The directories it serves; none for a server. */
+  /** The directories it serves; of a server those that are `local` beside it. */
   readonly targets: readonly string[]
 }
 
@@ -43,6 +43,16 @@ export const logPath = (data: string): string => join(data, 'proteus.log')
 
 export function isRunning(state: LabState): boolean {
   return isAlive(state.owner) || state.processes.some(isAlive)
+}
+
+/** The mounts that are `local` beside a server of the lab's mode. */
+export function localTargetsOf(state: Pick<LabState, 'processes'>): readonly string[] {
+  return state.processes.find(({ role }) => role === 'server')?.targets ?? []
+}
+
+/** The directories that its processes serve, or died of serving: those whose mounts were taken away before a switch are not. */
+export function servedTargetsOf({ mounts, processes }: Pick<LabState, 'mounts' | 'processes'>): string[] {
+  return mounts.filter((target) => processes.some(({ targets }) => targets.includes(target)))
 }
 
 /** What is written there, running or not; undefined if there is nothing. */

@@ -1,8 +1,17 @@
 // A lab: the serving processes that `proteus up` starts and ends. A mode with a server gets one process for it and one
-// for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts.
+// for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts. With
+// both modes in one lab, the local mounts are in the server's process.
 import type { ModeOption } from '../modes/mode.ts'
 import { endProcess, signal as sendSignal, waitForEnd } from '../serving/processes.ts'
-import type { Driver, Exit, MountFlags, ReadyMount, ServingProcess, ServingSpec } from '../serving/serving.ts'
+import {
+  type Driver,
+  type Exit,
+  type MountFlags,
+  type ReadyMount,
+  type ServingProcess,
+  type ServingSpec,
+  targetsOf,
+} from '../serving/serving.ts'
 import type { LabProcess } from './lab-state.ts'
 
 export interface LabPlan {
@@ -11,6 +20,8 @@ export interface LabPlan {
   /** Absolute, as are the targets. */
   readonly data: string
   readonly targets: readonly string[]
+  /** Those of the targets that are `local` beside a server of another mode. */
+  readonly localTargets?: readonly string[]
   readonly driver: Driver
   readonly options: MountFlags
   readonly modeOptions: readonly ModeOption[]
@@ -105,11 +116,15 @@ export class Lab {
 
   /** Starts those processes of a plan that are not there. */
   async launch(plan: LabPlan, { port = 0, signal }: LaunchOptions = {}): Promise<void> {
-    const { mode, data, driver, options, modeOptions, hasServer } = plan
+    const { mode, data, driver, options, modeOptions, hasServer, localTargets = [] } = plan
     const hasAlready = this.#started.some(({ spec }) => spec.role === 'server')
     if (!hasServer) this.url = `${mode}:${data}`
     else if (!hasAlready) {
-      this.url = (await this.#launch({ role: 'server', mode, data, host: '127.0.0.1', port }, signal)).url
+      const beside = localTargets.length > 0 ? { beside: { targets: localTargets, driver, options } } : {}
+      const server = { role: 'server', mode, data, host: '127.0.0.1', port, ...beside } as const
+      const { url, mounts } = await this.#launch(server, signal)
+      this.url = url
+      this.mounts.push(...mounts)
     }
     const url = this.url ?? ''
     const served = this.processes.flatMap(({ targets }) => targets)
@@ -253,13 +268,15 @@ export class Lab {
     this.#gone.add(serving)
     if (this.#crashed.has(serving) || (this.#switching && exit.code === 0)) return
     if (exit.code !== 0) this.#end({ process: describe(serving), exit })
-    else if (this.#started.every((one) => one.spec.role === 'server' || this.#gone.has(one))) this.#end('closed')
+    else if (this.#started.every((one) => isMerelyServer(one) || this.#gone.has(one))) this.#end('closed')
   }
 }
 
 function describe({ id, spec }: ServingProcess): LabProcess {
-  return { ...id, role: spec.role, targets: spec.role === 'mount' ? spec.targets : [] }
+  return { ...id, role: spec.role, targets: targetsOf(spec) }
 }
+
+const isMerelyServer = ({ spec }: ServingProcess): boolean => spec.role === 'server' && targetsOf(spec).length === 0
 
 /** The port in a server's URL, as in `nfs://127.0.0.1:2049/export`. */
 export function portOf(url: string): number {

@@ -11,9 +11,11 @@ import {
   claimLab,
   type LabProcess,
   type LabState,
+  localTargetsOf,
   logPath,
   readLab,
   removeLab,
+  servedTargetsOf,
   takeOver,
   writeLab,
 } from './lab-state.ts'
@@ -83,17 +85,23 @@ export class OpenLab {
 
   /** Takes over a lab that goes on without its owner. Fails with a message for people if somebody else has it. */
   static adopt(old: LabState, request: AdoptRequest): OpenLab {
-    const { data, mode, mounts, settings } = old
+    const { data, mode, settings } = old
     const owner = processNow(process.pid)
     const state = owner && takeOver(old, owner)
     if (state === undefined) throw new CliError(`another command is at work on the lab on ${shown(data)}: try again`)
-    const plan: LabPlan = { mode, data, targets: mounts, hasServer: request.hasServer, ...settings }
+    const localTargets = localTargetsOf(old)
+    const targets = servedTargetsOf(old)
+    const plan: LabPlan = { mode, data, targets, localTargets, hasServer: request.hasServer, ...settings }
     const open = new OpenLab(request, plan, state)
     open.lab.adopt(
       state.processes.filter(isAlive).map((process) => adoptServing(process, specOf(process, plan, state.url))),
       state.url,
     )
     return open
+  }
+
+  get isSwitching(): boolean {
+    return this.#switching !== undefined
   }
 
   /** How the lab is now. */
@@ -171,7 +179,8 @@ function stateOf({ mode, driver, options, modeOptions }: LabPlan): Pick<LabState
 function specOf({ role, targets }: LabProcess, plan: LabPlan, url = ''): ServingSpec {
   const { mode, data, driver, options, modeOptions } = plan
   if (role === 'mount') return { role, url, targets, driver, options, modeOptions }
-  return { role, mode, data, host: '127.0.0.1', port: url === '' ? 0 : portOf(url) }
+  const beside = targets.length > 0 ? { beside: { targets, driver, options } } : {}
+  return { role, mode, data, host: '127.0.0.1', port: url === '' ? 0 : portOf(url), ...beside }
 }
 
 /** A lab whose owner was killed closes by itself; that may take a moment. */

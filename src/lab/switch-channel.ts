@@ -19,6 +19,8 @@ export interface SwitchRequest {
 /** How the lab is afterwards. */
 export interface Switched {
   readonly url: string | undefined
+  /** The mode of each mount. */
+  readonly modes: Readonly<Record<string, string>>
   readonly processes: readonly LabProcess[]
   readonly limitations: readonly string[]
 }
@@ -140,13 +142,15 @@ function parseRequest(line: string): ToOwner | undefined {
 
 function isRequest(value: object): value is SwitchRequest {
   const { plan, force } = value as Partial<SwitchRequest>
+  const arePaths = (list: unknown): boolean =>
+    Array.isArray(list) && list.every((path) => typeof path === 'string' && path.startsWith('/'))
   return (
     typeof force === 'boolean' &&
     isMountSettings(plan) &&
     typeof (plan as Partial<LabPlan>).mode === 'string' &&
     typeof (plan as Partial<LabPlan>).hasServer === 'boolean' &&
-    Array.isArray((plan as Partial<LabPlan>).targets) &&
-    (plan as LabPlan).targets.every((target) => typeof target === 'string' && target.startsWith('/'))
+    arePaths((plan as Partial<LabPlan>).targets) &&
+    arePaths((plan as Partial<LabPlan>).localTargets ?? [])
   )
 }
 

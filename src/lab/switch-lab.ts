@@ -1,5 +1,6 @@
 // Other semantics on the directories of a running lab: its mounts are taken away, its processes end, those of the new
 // mode start. What fails on the way is undone: the mode before comes back, on the same directories and the same port.
+import { isDeepStrictEqual } from 'node:util'
 import { CliError } from '../serving/errors.ts'
 import { type Lab, type LabPlan, type LaunchOptions, portOf } from './lab.ts'
 import type { LabProcess } from './lab-state.ts'
@@ -28,27 +29,43 @@ export interface Switching {
   use(plan: LabPlan): void
 }
 
+type Arrangement = Pick<LabPlan, 'mode' | 'options' | 'localTargets'>
+
+/**
+ * Which of the plan's mounts are made anew, and whether the process that has the files is, too: it stays if its mode and
+ * the mounts in it do. Then those mounts stay, too.
+ */
+export function movingIn(before: Arrangement, plan: Arrangement & Pick<LabPlan, 'targets'>) {
+  const local = plan.localTargets ?? []
+  const everything =
+    plan.mode !== before.mode ||
+    !isDeepStrictEqual(new Set(local), new Set(before.localTargets)) ||
+    (local.length > 0 && !isDeepStrictEqual(plan.options, before.options))
+  return { everything, targets: everything ? plan.targets : plan.targets.filter((target) => !local.includes(target)) }
+}
+
 /** Rejects with an error for people; then the lab is as it was before, or lost. */
 export async function switchLab(switching: Switching, options: SwitchOptions): Promise<void> {
   const { lab, before, plan, prepare, use } = switching
   const { force, signal } = options
   const port = before.hasServer && lab.url !== undefined ? portOf(lab.url) : 0
-  const others = plan.mode !== before.mode
+  const { targets, everything } = movingIn(before, plan)
   /** Processes that a way back has to replace. */
   let isBroken = (_process: LabProcess): boolean => false
   try {
-    for (const target of force ? [] : plan.targets) {
+    for (const target of force ? [] : targets) {
       signal?.throwIfAborted()
       await options.unmount(target)
       const known = isBroken
       isBroken = (process) => process.targets.includes(target) || known(process)
     }
     signal?.throwIfAborted()
-    isBroken = ({ role }) => role === 'mount' || others
+    isBroken = ({ role }) => role === 'mount' || everything
     // Mounts that are gone end their processes by themselves.
     await end(({ role }) => role === 'mount', !force)
-    if (others) await end(({ role }) => role === 'server')
-    await start(plan, signal === undefined ? {} : { signal })
+    if (everything) await end(({ role }) => role === 'server')
+    // Who has mounted the server besides finds it again.
+    await start(plan, { port: plan.mode === before.mode ? port : 0, ...(signal === undefined ? {} : { signal }) })
   } catch (error) {
     // Whoever stops the lab meanwhile wants no mode at all.
     if (lab.stopping) throw error

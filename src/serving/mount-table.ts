@@ -44,6 +44,14 @@ export function mountOf(path: string, table: readonly MountEntry[]): MountEntry 
   return best
 }
 
+/** Those of `targets` that have a FUSE mount. */
+export function fuseMountedOf(targets: readonly string[], table: readonly MountEntry[]): string[] {
+  return targets.filter((target) => {
+    const entry = mountedOn(target, table)
+    return entry !== undefined && isFuse(entry)
+  })
+}
+
 /** What keeps the mount on `target` alive, or would go with it: mounts inside it, and other mounts of its file system. */
 export function entangledWith(target: string, table: readonly MountEntry[]): MountEntry[] {
   const mounted = mountedOn(target, table)

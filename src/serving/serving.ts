@@ -31,7 +31,20 @@ export type ServingSpec =
       readonly data: string
       readonly host: string
       readonly port: number
+      /** Mounts of mode `local` in the server's own process, which has the files. */
+      readonly beside?: MountsBeside
     }
+
+export interface MountsBeside {
+  readonly targets: readonly string[]
+  readonly driver: Driver
+  readonly options: MountFlags
+}
+
+/** The directories that a process serves. */
+export function targetsOf(spec: ServingSpec): readonly string[] {
+  return (spec.role === 'mount' ? spec.targets : spec.beside?.targets) ?? []
+}
 
 export interface ReadyMount {
   readonly target: string

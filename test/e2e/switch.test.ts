@@ -1,7 +1,7 @@
 // `proteus switch`: other semantics on the mounts of a running lab, with the same files; what stands in its way, and the
 // way back.
 import { spawn } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -120,6 +120,62 @@ describe('a lab in the background', () => {
       code: 2,
       stderr: expect.stringMatching(/unknown mount option "actimeo"/),
     })
+  })
+
+  test('one mount local and one nfs: the same files, each with its own semantics', async () => {
+    await shell('echo hello > "$1/f"; mkdir "$1/d"', { args: [cli.a] })
+    const [mixed] = await cli.json('switch', 'nfs', 'b', '-o', 'actimeo=3600', '--data', cli.data)
+    expect(mixed).toMatchObject({ modes: { [cli.a]: 'local', [cli.b]: 'nfs' }, mounts: both() })
+    expect(await modes()).toEqual(['nfs', 'local', 'nfs'])
+    expect(cli.processes().length).toBe(2)
+
+    // What nfs does is seen by local at once, though its kernel had believed it knew.
+    const script = `
+      set -e; cd "$1"
+      stat -c %s f; cat f; test ! -e d/new; test -e d
+      echo longer >> "$2/f"; test "$(stat -c %s f)" = 13; test "$(cat f)" = "$(printf 'hello\\nlonger')"
+      echo new > "$2/d/new"; test "$(cat d/new)" = new
+      mv "$2/d/new" "$2/d/newer"; test ! -e d/new; test -e d/newer
+      chmod 600 "$2/f"; test "$(stat -c %a f)" = 600
+      exec 3<f; truncate -s 3 "$2/f"; test "$(cat <&3)" = hel
+      rm "$2/d/newer"; test ! -e d/newer; rmdir "$2/d"; test ! -e d`
+    await shell(script, { args: [cli.a, cli.b] })
+    // What local does is seen by nfs when it opens, and not before.
+    await shell('stat "$2/f"; echo again > "$1/f"; stat -c %s "$2/f" | grep -qx 3; grep -qx again "$2/f"', {
+      args: [cli.a, cli.b],
+    })
+
+    // Other options for the one leave the other alone.
+    const server = cli.serving()[0]
+    const holder = await holdOpen(join(cli.a, 'f'))
+    try {
+      const [noac] = await cli.json('switch', 'nfs', 'b', '-o', 'noac', '--data', cli.data)
+      expect(noac).toMatchObject({ mounts: [cli.b] })
+      expect(cli.serving()[0]).toBe(server)
+      const refused = await switchTo('local')
+      expect(parseLines(refused.stdout)).toMatchObject([{ event: 'in-use', files: [{ path: join(cli.a, 'f') }] }])
+    } finally {
+      holder.child.kill('SIGKILL')
+    }
+    expect((await switchTo('nfs', 'b')).stdout).toMatch(/"event":"unchanged"/)
+    expect((await switchTo('nfs', 'a', '-o', 'ro')).stderr).toMatch(/these options would hold for b, too/)
+
+    // The other way round, then both.
+    await cli.json('switch', 'nfs', '--data', cli.data)
+    expect(await modes()).toEqual(['nfs', 'nfs', 'nfs'])
+    await cli.json('switch', 'local', 'b', '--data', cli.data)
+    expect(await modes()).toEqual(['nfs', 'nfs', 'local'])
+    await cli.json('switch', 'local', '--data', cli.data)
+    expect(await modes()).toEqual(['local', 'local', 'local'])
+    expect(await run('cat', [join(cli.b, 'f')])).toBe('again\n')
+    await cli.json('switch', 'nfs', 'a', '--data', cli.data)
+    const [down] = await cli.json('down', '--data', cli.data)
+    expect((down as { processes: { ending: string }[] }).processes.map(({ ending }) => ending)).toEqual([
+      'closed',
+      'closed',
+    ])
+    expect(mountsUnder(cli.folder)).toEqual([])
+    expect(cli.processes()).toEqual([])
   })
 
   test('open files, working directories and mappings are told, and nothing is changed', async () => {
@@ -276,7 +332,7 @@ except OSError as e:
   test('two at the same time: one does it, the other is told', async () => {
     const results = await Promise.all([switchTo('nfs'), switchTo('nfs')])
     const failed = results.filter(({ code }) => code !== 0)
-    for (const { stderr } of failed) expect(stderr).toMatch(/another command is at work|nothing runs/)
+    for (const { stderr } of failed) expect(stderr).toMatch(/another command is at work on the lab on data: try again/)
     expect(failed.length).toBeLessThan(2)
     expect(await modes()).toEqual(['nfs', 'nfs', 'nfs'])
   })
@@ -305,6 +361,27 @@ describe('up in the foreground', () => {
       ['switched', 'nfs'],
       ['stopped', undefined],
     ])
+    expect(mountsUnder(cli.folder)).toEqual([])
+    expect(cli.processes()).toEqual([])
+  })
+
+  test('a lab of both modes is stopped like any other', async () => {
+    const foreground = cli.start('up', ...cli.lab, '--json')
+    await ready(foreground)
+    await cli.json('switch', 'nfs', 'b', '--data', cli.data)
+    await shell('echo hello > "$1/f"', { args: [cli.b] })
+    writeFileSync(join(cli.data, 'nfs.key'), 'short')
+    expect((await switchTo('local', 'b')).code).toBe(0)
+    expect((await switchTo('nfs', 'a')).code).toBe(1)
+    expect(await modes()).toEqual(['local', 'local', 'local'])
+    rmSync(join(cli.data, 'nfs.key'))
+    await cli.json('switch', 'nfs', 'a', '--data', cli.data)
+    expect(await run('cat', [join(cli.a, 'f')])).toBe('hello\n')
+    // Without its only nfs mount the lab still has a local one.
+    await cli.json('unmount', cli.a)
+    expect(await run('cat', [join(cli.b, 'f')])).toBe('hello\n')
+    foreground.child.kill('SIGINT')
+    expect((await foreground.finished).code).toBe(0)
     expect(mountsUnder(cli.folder)).toEqual([])
     expect(cli.processes()).toEqual([])
   })

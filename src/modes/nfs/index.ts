@@ -76,6 +76,10 @@ export const nfsMode: Mode = {
   async serve({ dataDirectory, host, port }) {
     const server = await NfsServer.start({ directory: dataDirectory, host, port })
     const name = server.host.includes(':') ? `[${server.host}]` : server.host
-    return { url: `nfs://${name}:${server.port}${DEFAULT_EXPORTS[0]?.path ?? '/'}`, close: () => server.close() }
+    return {
+      url: `nfs://${name}:${server.port}${DEFAULT_EXPORTS[0]?.path ?? '/'}`,
+      held: { volume: server.volume },
+      close: () => server.close(),
+    }
   },
 }

@@ -42,11 +42,11 @@ export class NfsServer {
   readonly host: string
   readonly port: number
   readonly rpc: OncServer
-  readonly #volume: Volume
+  readonly volume: Volume
   readonly #listeners: readonly (TcpListener | UdpListener)[]
 
   private constructor(volume: Volume, rpc: OncServer, tcp: TcpListener, udp: UdpListener) {
-    this.#volume = volume
+    this.volume = volume
     this.rpc = rpc
     this.#listeners = [tcp, udp]
     this.host = tcp.address.host
@@ -71,7 +71,7 @@ export class NfsServer {
 
   async close(): Promise<void> {
     await Promise.all(this.#listeners.map((listener) => listener.close()))
-    await this.#volume.close()
+    await this.volume.close()
   }
 }
 
