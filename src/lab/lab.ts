@@ -46,7 +46,7 @@ export type LabEnd = 'closed' | 'lost' | { readonly process: LabProcess; readonl
 export interface EndOptions {
   /** How long they have, in milliseconds, before they are killed. */
   readonly graceMs: number
-  /** They are ending already, since their mounts have been taken away: they are asked only after the time has passed. */
+  /** Their mounts have been taken away: they are ending already, and are asked to only if they do not. */
   readonly ending?: boolean
 }
 
@@ -57,6 +57,11 @@ export interface LaunchOptions {
   readonly signal?: AbortSignal
 }
 
+/**
+ * How long a process without mounts has to end by itself, in milliseconds. It does not where another mount namespace has
+ * a copy of them.
+ */
+const ENDING_MS = 3000
 /** How long a process has to close that has nothing to lose, since it never got ready, in milliseconds. */
 const UNREADY_MS = 2000
 
@@ -156,7 +161,7 @@ export class Lab {
     for (const serving of group) this.#crashed.add(serving)
     await Promise.all(
       group.map(async (serving) => {
-        if (ending) await waitForEnd(serving.id, graceMs)
+        if (ending) await waitForEnd(serving.id, ENDING_MS)
         const wasReady = !this.#starting.has(serving)
         if ((await endProcess(serving.id, wasReady ? graceMs : UNREADY_MS)) === 'killed' && wasReady)
           killed.push(describe(serving))
