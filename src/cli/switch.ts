@@ -27,11 +27,13 @@ interface SwitchCommandOptions {
 }
 
 const NOTES = `
-Without DIR all mounts of the lab switch. A lab has one server: beside it, in its process, mounts can be local.
-Where the process that has the files is another one afterwards, all mounts are made anew.
-What is open on them is listed, and then nothing is changed; with --force it is lost to the programs that have it open,
-as if the server had vanished. Options of \`up\` stay, if the new mode knows them; -o adds to them.
-If the new mode cannot be started, the mounts are again what they were.`
+Without DIR all mounts of the lab switch. One process has the files: the server, with the local mounts beside it. Where
+that is another process afterwards, all mounts are made anew, also those that keep their mode.
+
+If programs have anything open on these mounts it is listed, nothing is changed, and the exit code is 1. With --force
+they lose it, as if the server had vanished. If the new mode cannot be started, the mounts are again what they were.
+
+Options of \`up\` stay if the new mode knows them; those of -o come on top.`
 
 export function define(command: Command): void {
   command
@@ -145,6 +147,6 @@ function checkFiles(files: readonly UsedFile[], { force, output }: { force: bool
   }
   const programs = new Set(files.map(({ pid }) => pid)).size
   throw new CliError(
-    `${programs} ${programs === 1 ? 'program uses' : 'programs use'} the mounts: end them, or leave and close what is theirs; or --force`,
+    `${programs} ${programs === 1 ? 'program uses' : 'programs use'} the mounts: close what is open there, or add --force`,
   )
 }

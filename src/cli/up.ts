@@ -106,7 +106,7 @@ async function up(options: UpOptions): Promise<void> {
     url: lab.url,
     processes: lab.processes,
   })
-  showReady(output, lab, { data, detached })
+  showReady(output, lab, { mode: mode.name, data, detached })
   if (detached) return
   await watch(open, stop, output).finally(stopListening)
   stop.dispose()
@@ -161,11 +161,17 @@ function sayStopped(output: Output): void {
   output.line('Unmounted and stopped.')
 }
 
-function showReady(output: Output, lab: Lab, { data, detached }: { data: string; detached: boolean }): void {
+function showReady(
+  output: Output,
+  lab: Lab,
+  { mode, data, detached }: { mode: string; data: string; detached: boolean },
+): void {
   const { bold, cyan, dim } = output.colors
   const proteus = invocation()
   const paths = lab.mounts.map(({ target }) => shown(target))
   const [a = '', b = a] = paths
+  const dataOption = shown(data) === '.proteus-data' ? '' : ` --data ${shown(data)}`
+  const other = mode === 'local' ? 'nfs' : 'local'
   output.line(`${bold('Proteus')} ${lab.url}`)
   output.line()
   for (const path of paths) output.line(`  ${cyan(path)}`)
@@ -176,7 +182,7 @@ function showReady(output: Output, lab: Lab, { data, detached }: { data: string;
   output.line(`  echo hello > ${a}/note && cat ${b}/note`)
   output.line(`  cat ${a}/.proteus/status`)
   output.line(`  ${proteus} trace ${a} ${dim('# and work there')}`)
+  output.line(`  ${proteus} switch ${other} ${b}${dataOption} ${dim('# the same files, other semantics')}`)
   output.line()
-  const dataOption = shown(data) === '.proteus-data' ? '' : ` --data ${shown(data)}`
   output.line(detached ? `\`${proteus} down${dataOption}\` unmounts and stops.` : 'Ctrl-C unmounts and stops.')
 }

@@ -59,10 +59,13 @@ export async function listenForSwitch(data: string, handler: SwitchHandler): Pro
   }
   // It is no reason to go on.
   server.unref()
+  let open = true
   return () => {
+    if (!open) return
+    open = false
     // It is removed by the name under which it was made, while that name still is one.
     server.close(() => closeSync(directory))
-    for (const socket of sockets) socket.end()
+    for (const socket of sockets) socket.unref().end()
     rmSync(join(data, SOCKET), { force: true })
   }
 }
