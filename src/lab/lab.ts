@@ -72,11 +72,10 @@ export class Lab {
   readonly ended: Promise<LabEnd>
   readonly #dependencies: LabDependencies
   readonly #started: ServingProcess[] = []
-  readonly #gone = new Set<ServingProcess>()
+  readonly #gone = new Map<ServingProcess, Exit>()
   readonly #starting = new Set<ServingProcess>()
   /** Killed on purpose. */
   readonly #crashed = new Set<ServingProcess>()
-  /** Whatever ends now does so because its mounts were taken away for others. */
   #switching = false
   #stopping = false
   #end!: (end: LabEnd) => void
@@ -91,11 +90,6 @@ export class Lab {
   /** In the order of their start. */
   get processes(): LabProcess[] {
     return this.#started.map(describe)
-  }
-
-  /** In the order of their start. */
-  get specs(): ServingSpec[] {
-    return this.#started.map(({ spec }) => spec)
   }
 
   /** `stop` has been asked for. */
@@ -141,13 +135,14 @@ export class Lab {
     }
   }
 
-  /** While `change` runs, the lab survives whatever ends in peace, and lacking all mounts. */
+  /** While `change` runs, the lab survives whatever ends. What should not have is found afterwards. */
   async whileSwitching<T>(change: () => Promise<T>): Promise<T> {
     this.#switching = true
     try {
       return await change()
     } finally {
       this.#switching = false
+      for (const serving of this.#started) this.#judge(serving)
     }
   }
 
@@ -270,8 +265,13 @@ export class Lab {
   }
 
   #exited(serving: ServingProcess, exit: Exit): void {
-    this.#gone.add(serving)
-    if (this.#crashed.has(serving) || (this.#switching && exit.code === 0)) return
+    this.#gone.set(serving, exit)
+    if (!this.#switching) this.#judge(serving)
+  }
+
+  #judge(serving: ServingProcess): void {
+    const exit = this.#gone.get(serving)
+    if (exit === undefined || this.#crashed.has(serving)) return
     if (exit.code !== 0) this.#end({ process: describe(serving), exit })
     else if (this.#started.every((one) => isMerelyServer(one) || this.#gone.has(one))) this.#end('closed')
   }

@@ -133,7 +133,12 @@ export class OpenLab {
   async switchTo(plan: LabPlan, options: SwitchOptions): Promise<void> {
     if (this.#switching !== undefined) throw new CliError('the lab is being switched already')
     const { lab } = this
-    const prepare = (targets: readonly string[]): Promise<void> => this.#prepare(targets)
+    const prepare = async (target: string): Promise<readonly string[]> => {
+      // Programs that go on meanwhile must not keep the mounts from coming back.
+      const { cleaned, hidden } = await prepareTarget(target, { mayHide: true })
+      if (cleaned) this.#request.onCleaned?.(target)
+      return hidden
+    }
     const use = (used: LabPlan): void => {
       this.#plan = used
     }

@@ -15,6 +15,8 @@ export interface SwitchOptions {
   unmount(target: string): Promise<void>
   /** Once it is aborted the lab goes back to where it was, unless everything is there already. */
   readonly signal?: AbortSignal
+  /** Programs wrote something into a directory itself, while it had no mount, which now lies under the mount. */
+  onHidden?(target: string, names: readonly string[]): void
   /** A process did not close in time. */
   onKilled?(process: LabProcess): void
 }
@@ -23,8 +25,8 @@ export interface Switching {
   readonly lab: Lab
   readonly before: LabPlan
   readonly plan: LabPlan
-  /** Makes directories ready to be mounted on. */
-  prepare(targets: readonly string[]): Promise<void>
+  /** Makes a directory ready to be mounted on. Returns the names in it. */
+  prepare(target: string): Promise<readonly string[]>
   /** The plan that the lab follows from now on. */
   use(plan: LabPlan): void
 }
@@ -81,8 +83,11 @@ export async function switchLab(switching: Switching, options: SwitchOptions): P
 
   async function start(wanted: LabPlan, launch: LaunchOptions): Promise<void> {
     launch.signal?.throwIfAborted()
-    const served = lab.processes.flatMap(({ targets }) => targets)
-    await prepare(wanted.targets.filter((target) => !served.includes(target)))
+    const served = lab.processes.flatMap((process) => process.targets)
+    for (const target of wanted.targets.filter((one) => !served.includes(one))) {
+      const names = await prepare(target)
+      if (names.length > 0) options.onHidden?.(target, names)
+    }
     use(wanted)
     await lab.launch(wanted, launch)
   }

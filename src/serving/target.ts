@@ -27,11 +27,18 @@ export async function targetState(target: string): Promise<TargetState> {
   return probe.stderr.includes('Transport endpoint is not connected') ? 'stale' : 'mounted'
 }
 
+export interface PreparedTarget {
+  readonly cleaned: boolean
+  /** Names in the directory itself. */
+  readonly hidden: readonly string[]
+}
+
 /**
  * Makes `target` ready to be mounted on: takes stale mounts off, creates it if it is missing. Refuses a directory that
- * is mounted on or has content, which the mount would hide. Returns whether a stale mount was cleaned.
+ * is mounted on. What is in it the mount would hide: that is refused, too, unless it `mayHide`. Returns whether a stale
+ * mount was cleaned, and what will be hidden.
  */
-export async function prepareTarget(target: string): Promise<{ cleaned: boolean }> {
+export async function prepareTarget(target: string, { mayHide = false } = {}): Promise<PreparedTarget> {
   const name = shown(target)
   let cleaned = false
   let state = await targetState(target)
@@ -47,10 +54,11 @@ export async function prepareTarget(target: string): Promise<{ cleaned: boolean 
     throw new CliError(`${name} is mounted already: choose another directory, or \`proteus unmount ${name}\` first`)
   }
   makeDirectory(target)
-  if (readdirSync(target).length > 0) {
+  const hidden = readdirSync(target)
+  if (hidden.length > 0 && !mayHide) {
     throw new CliError(`${name} is not empty, and a mount would hide what is in it: choose an empty or new directory`)
   }
-  return { cleaned }
+  return { cleaned, hidden }
 }
 
 /** Refuses sets of directories that would lie on or in each other. Paths are absolute. */

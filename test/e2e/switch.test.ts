@@ -270,9 +270,12 @@ except OSError as e:
       const { port } = silent.address() as { port: number }
       const waiting = cli.start('switch', 'nfs', '-o', `port=${port}`, '--data', cli.data)
       await new Promise((resolve) => silent.once('connection', resolve))
+      // A program that goes on meanwhile finds no mount. What it makes then must not be in the way.
+      writeFileSync(join(cli.a, 'stray'), '')
       waiting.child.kill('SIGINT')
       const { code, stderr } = await waiting.finished
       expect(code).toBe(1)
+      expect(stderr).toMatch(/^. a: written there while nothing was mounted, and now under the mount: stray$/m)
       expect(stderr).toMatch(/^proteus: interrupted: the mounts are nfs, as before$/m)
       const [after] = await cli.json('status', '--data', cli.data)
       expect(after).toMatchObject({ well: true, url: status?.url })
@@ -327,6 +330,32 @@ except OSError as e:
       stderr: "proteus: c: mounted from this lab's server, which is to end: `proteus unmount c` first\n",
     })
     expect(await modes()).toEqual(['nfs', 'nfs', 'nfs'])
+  })
+
+  test('a second look at the files, or a mount in them, would be lost unseen: refused', async () => {
+    const c = cli.directory('c')
+    await shell('mkdir "$1/d" && mount --bind "$1" "$2"', { args: [cli.a, c] })
+    expect((await switchTo('nfs')).stderr).toBe('proteus: c is mounted in a, or shows it: unmount it first\n')
+    await shell('umount "$2" && mount -t tmpfs none "$1/d"', { args: [cli.a, c] })
+    expect((await switchTo('nfs')).stderr).toBe('proteus: a/d is mounted in a, or shows it: unmount it first\n')
+    await run('umount', [join(cli.a, 'd')])
+    expect((await switchTo('nfs')).code).toBe(0)
+  })
+
+  test('down in the middle of one ends it all', async () => {
+    const silent = await silentServer()
+    try {
+      await cli.json('switch', 'nfs', '--data', cli.data)
+      const { port } = silent.address() as { port: number }
+      const waiting = switchTo('nfs', '-o', `port=${port}`)
+      await new Promise((resolve) => silent.once('connection', resolve))
+      await cli.json('down', '--data', cli.data)
+      expect((await waiting).code).toBe(1)
+      expect(mountsUnder(cli.folder)).toEqual([])
+      expect(cli.processes()).toEqual([])
+    } finally {
+      silent.close()
+    }
   })
 
   test('two at the same time: one does it, the other is told', async () => {

@@ -22,6 +22,10 @@ export async function runSwitch(
         force,
         signal,
         unmount: unmountUnused,
+        onHidden: (target, names) =>
+          warn(
+            `${shown(target)}: written there while nothing was mounted, and now under the mount: ${names.join(', ')}`,
+          ),
         onKilled: ({ role, pid }) => warn(`process ${pid} (${role}) did not close in time: killed`),
       },
     )

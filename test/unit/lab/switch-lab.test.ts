@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { CliError } from '../../../src/cli/exit.ts'
 import { Lab, type LabPlan } from '../../../src/lab/lab.ts'
 import { movingIn, type SwitchOptions, switchLab } from '../../../src/lab/switch-lab.ts'
-import { type ServingProcess, type ServingSpec, targetsOf } from '../../../src/serving/serving.ts'
+import { type Exit, type ServingProcess, type ServingSpec, targetsOf } from '../../../src/serving/serving.ts'
 
 /** Process ids that no process has: signals to them go nowhere, and all of them have ended. */
 const NOBODY = 2 ** 30
@@ -22,6 +22,7 @@ const MIXED: LabPlan = { ...NFS, localTargets: ['/m/a'] }
 /** A lab whose processes exist in this test only; `events` is what was done to it. */
 async function stage(before: LabPlan, fails: (spec: ServingSpec) => boolean = () => false) {
   const events: string[] = []
+  const ends: ((exit: Exit) => void)[] = []
   let next = NOBODY
   let settled = false
   const name = (spec: ServingSpec): string =>
@@ -39,7 +40,7 @@ async function stage(before: LabPlan, fails: (spec: ServingSpec) => boolean = ()
         id: { pid: next++, startTime: 0 },
         spec,
         ready,
-        exited: new Promise(() => undefined),
+        exited: new Promise((resolve) => ends.push(resolve)),
         release: () => undefined,
       }
     },
@@ -52,6 +53,7 @@ async function stage(before: LabPlan, fails: (spec: ServingSpec) => boolean = ()
   return {
     lab,
     events,
+    ends,
     plans,
     /** Switches; mounts in `busy` are in use. */
     async switchTo(plan: LabPlan, { busy = [], ...options }: Partial<SwitchOptions> & { busy?: string[] } = {}) {
@@ -59,8 +61,9 @@ async function stage(before: LabPlan, fails: (spec: ServingSpec) => boolean = ()
         if (busy.includes(target)) throw new CliError(`${target} is in use`)
         events.push(`unmount ${target}`)
       }
-      const prepare = async (targets: readonly string[]): Promise<void> => {
-        events.push(`prepare ${targets.join(' ')}`)
+      const prepare = async (target: string): Promise<readonly string[]> => {
+        events.push(`prepare ${target}`)
+        return target === '/m/b' ? ['late'] : []
       }
       const switching = { lab, before, plan, prepare, use: (used: LabPlan) => void plans.push(used) }
       await lab.whileSwitching(() => switchLab(switching, { force: false, unmount, ...options }))
@@ -71,11 +74,14 @@ async function stage(before: LabPlan, fails: (spec: ServingSpec) => boolean = ()
 describe('switchLab', () => {
   test('takes the mounts away, then starts the new mode', async () => {
     const { lab, events, plans, switchTo } = await stage(LOCAL)
-    await switchTo(NFS)
+    const hidden: unknown[] = []
+    await switchTo(NFS, { onHidden: (...args) => void hidden.push(args) })
+    expect(hidden).toEqual([['/m/b', ['late']]])
     expect(events).toEqual([
       'unmount /m/a',
       'unmount /m/b',
-      'prepare /m/a /m/b',
+      'prepare /m/a',
+      'prepare /m/b',
       'server nfs 0',
       'mount nfs /m/a',
       'mount nfs /m/b',
@@ -88,7 +94,7 @@ describe('switchLab', () => {
   test('by force asks nobody', async () => {
     const { events, switchTo } = await stage(NFS)
     await switchTo(LOCAL, { force: true, busy: ['/m/a'] })
-    expect(events).toEqual(['prepare /m/a /m/b', 'mount local /m/a /m/b'])
+    expect(events).toEqual(['prepare /m/a', 'prepare /m/b', 'mount local /m/a /m/b'])
   })
 
   test('leaves the server and the mounts in it alone if they stay what they are', async () => {
@@ -100,14 +106,14 @@ describe('switchLab', () => {
   test('starts a server of the same mode where it was', async () => {
     const { events, switchTo } = await stage(MIXED)
     await switchTo({ ...NFS, localTargets: ['/m/b'] })
-    expect(events.slice(2)).toEqual(['prepare /m/a /m/b', 'server nfs 1234 /m/b', 'mount nfs /m/a'])
+    expect(events.slice(2)).toEqual(['prepare /m/a', 'prepare /m/b', 'server nfs 1234 /m/b', 'mount nfs /m/a'])
   })
 
   test('changes nothing if the first mount is in use', async () => {
     const { lab, events, switchTo } = await stage(LOCAL)
     const [process] = lab.processes
     await expect(switchTo(NFS, { busy: ['/m/a'] })).rejects.toThrow('/m/a is in use')
-    expect(events).toEqual(['prepare '])
+    expect(events).toEqual([])
     expect(lab.processes).toEqual([process])
   })
 
@@ -117,7 +123,7 @@ describe('switchLab', () => {
     expect(nfs.events).toEqual(['unmount /m/a', 'prepare /m/a', 'mount nfs /m/a'])
     const local = await stage(LOCAL)
     await expect(local.switchTo(NFS, { busy: ['/m/b'] })).rejects.toThrow('/m/b is in use')
-    expect(local.events).toEqual(['unmount /m/a', 'prepare /m/a /m/b', 'mount local /m/a /m/b'])
+    expect(local.events).toEqual(['unmount /m/a', 'prepare /m/a', 'prepare /m/b', 'mount local /m/a /m/b'])
   })
 
   test('goes back to the mode before, on the same port, if the new one does not start', async () => {
@@ -126,7 +132,13 @@ describe('switchLab', () => {
       (spec) => spec.role === 'mount' && /^local/.test(spec.url),
     )
     await expect(switchTo(LOCAL)).rejects.toThrow('no mount local')
-    expect(events.slice(-4)).toEqual(['prepare /m/a /m/b', 'server nfs 1234', 'mount nfs /m/a', 'mount nfs /m/b'])
+    expect(events.slice(-5)).toEqual([
+      'prepare /m/a',
+      'prepare /m/b',
+      'server nfs 1234',
+      'mount nfs /m/a',
+      'mount nfs /m/b',
+    ])
     expect(plans.at(-1)).toEqual(NFS)
     expect(lab.processes.map(({ targets }) => targets)).toEqual([[], ['/m/a'], ['/m/b']])
   })
@@ -154,7 +166,34 @@ describe('switchLab', () => {
       return false
     })
     await expect(switchTo(NFS, { signal: stopping.signal })).rejects.toThrow('interrupted: the mounts are local')
-    expect(events.slice(2)).toEqual(['prepare /m/a /m/b', 'server nfs 0', 'prepare /m/a /m/b', 'mount local /m/a /m/b'])
+    expect(events.slice(2)).toEqual([
+      'prepare /m/a',
+      'prepare /m/b',
+      'server nfs 0',
+      'prepare /m/a',
+      'prepare /m/b',
+      'mount local /m/a /m/b',
+    ])
+  })
+
+  test('a process that stays and dies meanwhile is found dead afterwards', async () => {
+    const { lab, ends, switchTo } = await stage(NFS)
+    const unmount = async (): Promise<void> => {
+      // The server, and a mount that goes, which may end as it likes.
+      for (const end of ends) end({ code: null, signal: 'SIGKILL' })
+    }
+    await switchTo({ ...NFS, modeOptions: [{ name: 'noac' }] }, { unmount })
+    expect(await lab.ended).toMatchObject({ process: { role: 'server' }, exit: { signal: 'SIGKILL' } })
+  })
+
+  test('a new process that ends before it is ready is no death of the lab', async () => {
+    const { lab, ends, switchTo } = await stage(LOCAL, (spec) => {
+      if (spec.role === 'server') queueMicrotask(() => ends.at(-1)?.({ code: 1, signal: null }))
+      return spec.role === 'server'
+    })
+    await expect(switchTo(NFS)).rejects.toThrow('no server nfs 0')
+    const over = await Promise.race([lab.ended, new Promise((resolve) => setImmediate(() => resolve('goes on')))])
+    expect(over).toBe('goes on')
   })
 
   test('goes nowhere when the lab is stopped', async () => {
