@@ -9,7 +9,7 @@ import {
   type AttributeUpdate,
   type OwnChange,
 } from '../../vfs/attribute-cache.ts'
-import type { AbsentEntry, AttributesReply, Entry, KernelCache } from '../../vfs/filesystem.ts'
+import type { AbsentEntry, AttributesReply, Entry, KernelCache, NodeId } from '../../vfs/filesystem.ts'
 import { CloseToOpen } from './close-to-open.ts'
 import { NameCache } from './name-cache.ts'
 import { attributesOf, timespec } from './nfs3-attributes.ts'
@@ -39,7 +39,7 @@ export class ClientCaches {
 
   constructor({ attributeTimeouts, closeToOpen, lookupCaching, now, blockSize }: CachesOptions) {
     this.attributes = new AttributeCache({ timeouts: attributeTimeouts, now })
-    this.names = new NameCache({ caching: lookupCaching })
+    this.names = new NameCache({ caching: lookupCaching, now })
     this.pages = new CloseToOpen({ closeToOpen })
     this.#now = now
     this.#blockSize = blockSize
@@ -86,6 +86,11 @@ export class ClientCaches {
   found(parent: NfsNode, name: string, node: number, directory: Fattr3 | undefined, request: AttributeRequest): void {
     const attributes = directory && attributesOf(directory, this.#blockSize)
     this.names.learn(parent.id, name, { node, directory: attributes, request })
+  }
+
+  /** A directory was just made. `attributes`: those that came with the answer. */
+  madeEmpty(node: NodeId, attributes: Fattr3 | undefined): void {
+    if (attributes !== undefined) this.names.complete(node, attributesOf(attributes, this.#blockSize))
   }
 
   /** What is known of a node, as programs of this mount are to see it: with what they wrote. */

@@ -23,6 +23,7 @@ import { NFS3, type Result } from './nfs3.ts'
 import { sattr3Of } from './nfs3-attributes.ts'
 import { NFS3_CREATEVERFSIZE } from './nfs3-types.ts'
 import type { NfsNode } from './nodes.ts'
+import type { FlushDepth } from './write-types.ts'
 
 const { SETATTR, CREATE, READ } = NFS3.procedures
 
@@ -223,7 +224,7 @@ export function write(
   }
   const taken = writes.write(context, at, data)
   if (!state.options.synchronous) return taken
-  return chain(taken, (count) => chain(writes.flush(context, handle), () => count))
+  return chain(taken, (count) => chain(writes.flush(context, handle, 'committed'), () => count))
 }
 
 /** Where the file ends as far as this client knows: the protocol cannot append (RFC 1813 §3.3.7). */
@@ -231,9 +232,9 @@ function endOf(state: ClientState, node: NfsNode, fallback: number): number {
   return state.caches.shown(node)?.size ?? fallback
 }
 
-export function flush(state: ClientState, context: CallContext, handle: Handle): Awaitable<void> {
+export function flush(state: ClientState, context: CallContext, handle: Handle, depth: FlushDepth): Awaitable<void> {
   const { node, writes } = state.openFile(handle)
-  if (writes) return node.writes?.flush(context, handle)
+  if (writes || depth === 'committed') return node.writes?.flush(context, handle, depth)
 }
 
 export function release(state: ClientState, handle: Handle): void {

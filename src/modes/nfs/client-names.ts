@@ -69,11 +69,15 @@ export async function making(
   return entry
 }
 
-export function makeDirectory(state: ClientState, context: CallContext, node: NewNode): Promise<Entry> {
+export async function makeDirectory(state: ClientState, context: CallContext, node: NewNode): Promise<Entry> {
   const { where, parent, attributes } = begin(state, node)
-  return making(state, context, { parent, name: node.name }, () =>
-    state.call(parent, MKDIR, { where, attributes }, context),
-  )
+  let made: Created | undefined
+  const entry = await making(state, context, { parent, name: node.name }, async () => {
+    made = await state.call(parent, MKDIR, { where, attributes }, context)
+    return made
+  })
+  if (made?.status === 'NFS3_OK') state.caches.madeEmpty(entry.node, made.attributes)
+  return entry
 }
 
 export function makeSymlink(
@@ -205,7 +209,7 @@ async function whatIs(
   const { caches, nodes } = state
   const known = caches.names.lookup(parent.id, name, caches.attributes.get(parent.id))
   if (known.type === 'node') return nodes.find(known.node)
-  if (state.files.size === 0) return undefined
+  if (known.type === 'absent' || state.files.size === 0) return undefined
   const found = await state.ask(parent, name, context)
   return found && nodes.known(found.object)
 }

@@ -45,7 +45,7 @@ export class ClientState {
   readonly options: NfsOptions
   readonly caches: ClientCaches
   readonly nodes: NfsNodes
-  readonly room = new WriteRoom()
+  readonly room: WriteRoom
   readonly silly = new SillyRenames({ counter: randomBytes(4).readUInt32LE() })
   readonly files = new Map<Handle, OpenFile>()
   /** Silly names that are being removed: a directory is empty only after that. */
@@ -55,6 +55,7 @@ export class ClientState {
   constructor({ connection, mounted, options, now }: ClientStateOptions) {
     this.connection = connection
     this.mounted = mounted
+    this.room = new WriteRoom(connection.link.clock)
     this.options = options
     this.caches = new ClientCaches({ ...options, now, blockSize: mounted.writeBytes })
     this.nodes = new NfsNodes(mounted.handle, (node) => this.caches.forget(node))

@@ -29,6 +29,7 @@ import * as names from './client-names.ts'
 import type { ClientState } from './client-state.ts'
 import { failureOf } from './connection.ts'
 import { NFS3 } from './nfs3.ts'
+import { NO_HANDLE } from './write-behind.ts'
 
 const { READLINK, FSSTAT } = NFS3.procedures
 /** What statfs(2) counts in. */
@@ -52,11 +53,12 @@ export class NfsFileSystem implements FileSystem {
   async detach(): Promise<void> {
     const { files: open, room, connection, removing } = this.#state
     for (const handle of [...open.keys()]) files.release(this.#state, handle)
-    const flushes = [...room.files].map((file) => file.flush(undefined, -1))
+    const flushes = [...room.files].map((file) => file.flush(undefined, NO_HANDLE, 'committed'))
     let cancel = (): void => {}
     const patience = new Promise<void>((resolve) => {
       cancel = connection.link.clock.after(PARTING_MS, resolve)
     })
+    room.close()
     await Promise.race([Promise.allSettled([...flushes, ...removing]), patience])
     cancel()
     connection.close()
@@ -135,7 +137,7 @@ export class NfsFileSystem implements FileSystem {
   }
 
   flush(context: CallContext, handle: Handle): Awaitable<void> {
-    return files.flush(this.#state, context, handle)
+    return files.flush(this.#state, context, handle, 'stable')
   }
 
   release(handle: Handle): void {
@@ -143,7 +145,7 @@ export class NfsFileSystem implements FileSystem {
   }
 
   fsync(context: CallContext, handle: Handle): Awaitable<void> {
-    return files.flush(this.#state, context, handle)
+    return files.flush(this.#state, context, handle, 'committed')
   }
 
   openDirectory(_context: CallContext, node: NodeId): { handle: Handle } {
@@ -183,6 +185,6 @@ export class NfsFileSystem implements FileSystem {
 
   /** syncfs(2): everything written on this mount is on the server for good. */
   async sync(context: CallContext): Promise<void> {
-    await Promise.all([...this.#state.room.files].map((file) => file.flush(context, -1)))
+    await Promise.all([...this.#state.room.files].map((file) => file.flush(context, NO_HANDLE, 'committed')))
   }
 }

@@ -2,15 +2,16 @@
 // go back to it.
 import { type ErrnoName, FsError } from '../../posix/errors.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
+import { chain } from '../../vfs/awaitable.ts'
 import type { Awaitable, CallContext, Handle } from '../../vfs/filesystem.ts'
 import type { ClientCaches } from './caches.ts'
 import { failureOf, type NfsConnection } from './connection.ts'
 import type { KeptBytes } from './kept-ranges.ts'
 import { NFS3, type Result } from './nfs3.ts'
 import type { NfsNode } from './nodes.ts'
-import { WriteBehind } from './write-behind.ts'
+import { NO_HANDLE, WriteBehind } from './write-behind.ts'
 import { type WriteRoom, waitFor } from './write-room.ts'
-import type { Stability, WriteEffect, WriteFacts } from './write-types.ts'
+import type { FlushDepth, Stability, WriteEffect, WriteFacts } from './write-types.ts'
 
 export interface FileWritesOptions {
   readonly node: NfsNode
@@ -47,8 +48,9 @@ export class FileWrites {
   /** Who opened the file for writing last: in that name its bytes are sent. */
   #credential: OpaqueAuth
   readonly #flushes = new Map<number, (error: ErrnoName | undefined) => void>()
-  readonly #settling = new Map<number, () => void>()
   #truncation: Truncation | undefined
+  /** The server has called WRITEs stable since the last COMMIT. */
+  #isPromised = false
 
   constructor(credential: OpaqueAuth, options: FileWritesOptions) {
     const { writeBytes, maxUnderWay, room } = options
@@ -78,7 +80,9 @@ export class FileWrites {
   /** The last reference to an open file is gone. What is not sent yet (a mapping wrote it, or a flush was given up) goes. */
   closed(handle: Handle): void {
     this.#machine.closed(handle)
-    if (!this.idle) this.#background()
+    const { dirtyBytes, sentBytes } = this.#machine.facts()
+    // No handle hears of it: an error is kept for whoever opens the file next.
+    if (dirtyBytes + sentBytes > 0) Promise.resolve(this.flush(undefined, NO_HANDLE, 'server')).catch(() => undefined)
   }
 
   kept(offset: number, length: number): KeptBytes[] {
@@ -88,14 +92,19 @@ export class FileWrites {
   /** A program writes: the bytes are taken, to be sent later. */
   write(context: CallContext, offset: number, data: Uint8Array): Awaitable<number> {
     if (!this.#machine.admits()) return this.#options.room.wait(context).then(() => this.write(context, offset, data))
-    this.#options.room.files.add(this)
+    this.#options.room.add(this)
     this.#run(this.#machine.write(offset, data))
     return data.length
   }
 
-  /** Everything written until now is on the server for good; fails with the error of a write. */
-  flush(context: CallContext | undefined, handle: Handle): Awaitable<void> {
-    const { ticket, effects } = this.#machine.flush(handle)
+  /** Everything written until now gets so far; fails with the error of a write that `handle` has not heard of. */
+  flush(context: CallContext | undefined, handle: Handle, depth: FlushDepth): Awaitable<void> {
+    const flushed = this.#flush(context, handle, depth)
+    return depth === 'committed' ? chain(flushed, () => this.#confirm(context)) : flushed
+  }
+
+  #flush(context: CallContext | undefined, handle: Handle, depth: FlushDepth): Awaitable<void> {
+    const { ticket, effects } = this.#machine.flush(handle, depth)
     const at = effects.findIndex((effect) => effect.type === 'flushed' && effect.ticket === ticket)
     if (at >= 0) {
       this.#run(effects)
@@ -113,19 +122,10 @@ export class FileWrites {
     return over
   }
 
-  /** Everything written until now has reached the server, so that it knows the size and times that follow from it. */
+  /** The server is to know the size and times that follow from everything written until now. */
   settle(context: CallContext | undefined): Awaitable<void> {
     const { dirtyBytes, sentBytes } = this.#machine.facts()
-    if (dirtyBytes + sentBytes === 0) return
-    const { ticket, effects } = this.#machine.settle()
-    const over = waitFor(context, (resolve) => {
-      this.#settling.set(ticket, resolve)
-      return () => {
-        if (this.#settling.delete(ticket)) this.#machine.abandon(ticket)
-      }
-    })
-    this.#run(effects)
-    return over
+    if (dirtyBytes + sentBytes > 0) return this.flush(context, NO_HANDLE, 'server')
   }
 
   /** Memory of the mount is short. */
@@ -162,15 +162,10 @@ export class FileWrites {
     })
   }
 
-  #background(): void {
-    // No handle hears of it: an error is kept for whoever opens the file next.
-    Promise.resolve(this.flush(undefined, -1)).catch(() => undefined)
-  }
-
   #run(effects: readonly WriteEffect[]): void {
     for (const effect of effects) this.#do(effect)
     if (effects.length > 0 && this.idle) {
-      this.#options.room.files.delete(this)
+      this.#options.room.delete(this)
       this.#options.onIdle()
     }
   }
@@ -187,12 +182,6 @@ export class FileWrites {
         const flush = this.#flushes.get(effect.ticket)
         this.#flushes.delete(effect.ticket)
         flush?.(effect.error)
-        break
-      }
-      case 'settled': {
-        const settled = this.#settling.get(effect.ticket)
-        this.#settling.delete(effect.ticket)
-        settled?.()
         break
       }
       case 'truncate':
@@ -226,6 +215,7 @@ export class FileWrites {
       return
     }
     const { count, committed, verifier } = result
+    if (committed !== 'UNSTABLE') this.#isPromised = true
     this.#run(
       this.#machine.written(request, {
         count: Math.min(count, length),
@@ -248,11 +238,25 @@ export class FileWrites {
     }
     // A COMMIT changes nothing that others could see: its attributes are like those of any other answer.
     caches.learn(node, result.wcc.after, asked)
+    if (result.status === 'NFS3_OK') this.#isPromised = false
     const effects =
       result.status === 'NFS3_OK'
         ? this.#machine.committed(request, result.verifier.readBigUInt64BE())
         : this.#machine.failed(request, failureOf(result).code)
     this.#run(effects)
+  }
+
+  /** A COMMIT of what was written and closed before: nothing is kept of it, and nothing can be sent again. */
+  #confirm(context: CallContext | undefined): Awaitable<void> {
+    if (!this.#isPromised) return
+    const { node, connection, caches } = this.#options
+    const asked = caches.request()
+    const args = { file: node.handle, offset: 0, count: 0 }
+    return connection.call(COMMIT, args, context ?? { credential: this.#credential }).then((result) => {
+      caches.learn(node, result.wcc.after, asked)
+      if (result.status !== 'NFS3_OK') throw failureOf(result)
+      this.#isPromised = false
+    })
   }
 
   #truncate(): void {

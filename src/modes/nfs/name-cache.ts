@@ -13,6 +13,8 @@ export const ABSENT = 0
 
 export interface NameCacheOptions {
   readonly caching: LookupCaching
+  /** Milliseconds. */
+  readonly now: () => number
   /** Names remembered in all directories together; with the least recently used directories theirs go. Default 262,144. */
   readonly maxNames?: number
 }
@@ -34,20 +36,33 @@ interface Directory {
   /** The names are right under these. */
   under: ChangeAttributes
   readonly names: Map<string, Name>
+  /**
+   * All names were known then, in milliseconds: this client made the directory, and each change since was its own, as the
+   * server said. Undefined: they are not.
+   */
+  completeAtMs: number | undefined
 }
 
+const NEVER: Name = { node: ABSENT, order: 0 }
+/**
+ * So soon after the server has said that nobody else was there, a name that this client never made need not be asked for:
+ * who fills a new directory saves a LOOKUP for each file. Too short for people on another mount to notice.
+ */
+const COMPLETE_MS = 50
 const UNKNOWN: NameAnswer = { type: 'unknown' }
 
 export class NameCache {
   readonly #caching: LookupCaching
   readonly #maxNames: number
+  readonly #now: () => number
   /** In order of use: the least recently used first. */
   readonly #directories = new Map<NodeId, Directory>()
   #size = 0
 
-  constructor({ caching, maxNames = 262_144 }: NameCacheOptions) {
+  constructor({ caching, now, maxNames = 262_144 }: NameCacheOptions) {
     this.#caching = caching
     this.#maxNames = maxNames
+    this.#now = now
   }
 
   /** Names remembered, and directories: an empty one costs something, too. */
@@ -60,7 +75,7 @@ export class NameCache {
     if (this.#caching === 'none' || directory === undefined) return UNKNOWN
     const known = this.#use(parent)
     if (known === undefined || !sameChange(known.under, directory)) return UNKNOWN
-    const found = known.names.get(name)
+    const found = known.names.get(name) ?? (this.#isComplete(known) ? NEVER : undefined)
     if (found?.node === undefined) return UNKNOWN
     if (found.node !== ABSENT) return { type: 'node', node: found.node }
     return this.#caching === 'all' ? { type: 'absent' } : UNKNOWN
@@ -124,19 +139,30 @@ export class NameCache {
     const known = this.#directories.get(node)
     if (change === 'own' && known !== undefined && from !== undefined && sameChange(known.under, from)) {
       known.under = to
+      if (known.completeAtMs !== undefined) known.completeAtMs = this.#now()
       return []
     }
     if (known !== undefined && sameChange(known.under, to)) return []
     this.forget(node)
-    this.#directories.set(node, { under: to, names: new Map() })
+    this.#directories.set(node, { under: to, names: new Map(), completeAtMs: undefined })
     this.#size++
     this.#evict(node)
     return known === undefined ? [] : [...known.names.keys()]
   }
 
+  /** This client made the directory, and it was empty under these change attributes: every name in it will be known. */
+  complete(node: NodeId, under: ChangeAttributes): void {
+    const known = this.#directories.get(node)
+    if (known !== undefined && known.names.size === 0 && sameChange(known.under, under))
+      known.completeAtMs = this.#now()
+  }
+
   /** The name is not to be believed, whatever the directory says: what it led to is stale. */
   drop(parent: NodeId, name: string): void {
-    if (this.#directories.get(parent)?.names.delete(name)) this.#size--
+    const known = this.#directories.get(parent)
+    if (known === undefined) return
+    known.completeAtMs = undefined
+    if (known.names.delete(name)) this.#size--
   }
 
   /** The directory is gone, or nobody knows it any more. */
@@ -147,6 +173,10 @@ export class NameCache {
     this.#size -= known.names.size + 1
   }
 
+  #isComplete({ completeAtMs }: Directory): boolean {
+    return completeAtMs !== undefined && this.#now() - completeAtMs < COMPLETE_MS
+  }
+
   #use(parent: NodeId): Directory | undefined {
     const known = this.#directories.get(parent)
     if (known === undefined) return undefined
@@ -155,10 +185,14 @@ export class NameCache {
     return known
   }
 
-  #set(parent: NodeId, { names }: Directory, name: string, value: Name): void {
+  #set(parent: NodeId, known: Directory, name: string, value: Name): void {
+    const { names } = known
     if (!names.has(name)) {
       // A directory larger than the whole cache keeps its first names: dropping all of them would help nobody.
-      if (names.size + 2 > this.#maxNames) return
+      if (names.size + 2 > this.#maxNames) {
+        known.completeAtMs = undefined
+        return
+      }
       this.#size++
     }
     names.set(name, value)

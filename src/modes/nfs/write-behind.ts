@@ -11,18 +11,14 @@ import type { ErrnoName } from '../../posix/errors.ts'
 import type { Handle } from '../../vfs/filesystem.ts'
 import { type KeptBytes, type KeptRange, KeptRanges, type WriteVerifier } from './kept-ranges.ts'
 import type { WriteBudget } from './write-budget.ts'
-import type { Stability, WriteBehindOptions, WriteEffect, WriteFacts } from './write-types.ts'
+import type { FlushDepth, Stability, WriteBehindOptions, WriteEffect, WriteFacts } from './write-types.ts'
 
 interface Flush {
   readonly ticket: number
   readonly handle: Handle
   /** Waits for the writes up to this one. */
   readonly upTo: number
-}
-
-interface Settling {
-  readonly ticket: number
-  readonly upTo: number
+  readonly depth: FlushDepth
   /** The last WRITE of all that it waits for, once they are under way. What is written over them later is not waited for. */
   lastSent: number | undefined
 }
@@ -44,6 +40,8 @@ interface SentCommit {
 const WORTH_SENDING_BYTES = 64 * 1024
 /** Many small ranges cost more than their bytes. */
 const MAX_RANGES = 16_384
+/** Of a flush that reports errors to nobody: they are kept for the handles. */
+export const NO_HANDLE: Handle = -1
 /** COMMIT counts in 32 bits. */
 const MAX_COUNT = 2 ** 32 - 1
 
@@ -57,7 +55,6 @@ export class WriteBehind {
   #commit: SentCommit | undefined
   #flushes: Flush[] = []
   #truncation: { readonly size: number; sent: boolean } | undefined
-  #settling: Settling[] = []
   /** The error that each open handle has still to hear of. */
   readonly #handles = new Map<Handle, ErrnoName | undefined>()
   /** An error that nobody was there to hear of: whoever comes next does. */
@@ -125,24 +122,14 @@ export class WriteBehind {
     return this.#step(this.#ranges.at(offset))
   }
 
-  /** fsync(2) and close(2): 'flushed' comes when everything that was written until now is safe, or has failed. */
-  flush(handle: Handle): { readonly ticket: number; readonly effects: readonly WriteEffect[] } {
-    const ticket = ++this.#lastRequest
-    this.#flushes.push({ ticket, handle, upTo: this.#lastWrite })
-    return { ticket, effects: this.#step() }
+  /** close(2) and fsync(2): 'flushed' comes when everything that was written until now got so far, or has failed. */
+  flush(handle: Handle, depth: FlushDepth): { readonly ticket: number; readonly effects: readonly WriteEffect[] } {
+    return { ticket: this.#wait(handle, depth), effects: this.#step() }
   }
 
-  /** 'settled' comes when everything that was written until now has reached the server once, committed or not. */
-  settle(): { readonly ticket: number; readonly effects: readonly WriteEffect[] } {
-    const ticket = ++this.#lastRequest
-    this.#settling.push({ ticket, upTo: this.#lastWrite, lastSent: undefined })
-    return { ticket, effects: this.#step() }
-  }
-
-  /** Whoever flushed or settled does not wait any more (FUSE_INTERRUPT). Errors are kept for the next flush. */
+  /** Whoever flushed does not wait any more (FUSE_INTERRUPT). Errors are kept for the next flush. */
   abandon(ticket: number): void {
     this.#flushes = this.#flushes.filter((flush) => flush.ticket !== ticket)
-    this.#settling = this.#settling.filter((settling) => settling.ticket !== ticket)
   }
 
   /** Memory of the mount is short, or was: send and commit what the budget asks for. */
@@ -178,7 +165,7 @@ export class WriteBehind {
     const taken = sent.start + answer.count
     if (taken < sent.end) {
       this.#ranges.splitSent(request, taken)
-      this.#resettle()
+      this.#sendAgain()
     }
     const answered = ++this.#events
     this.#ranges.turn(sent.start, sent.end, (range) => {
@@ -197,10 +184,15 @@ export class WriteBehind {
   committed(request: number, verifier: WriteVerifier): readonly WriteEffect[] {
     const commit = this.#takeCommit(request)
     if (commit === undefined) return []
+    let isLost = false
     this.#ranges.turn(commit.start, commit.end, (range) => {
       if (!isCovered(range, commit)) return undefined
-      return range.verifier === verifier ? 'gone' : 'dirty'
+      if (range.verifier === verifier) return 'gone'
+      isLost = true
+      return 'dirty'
     })
+    // The server has restarted: what it had it is to have again, even if nobody waits for that.
+    if (isLost) this.#wait(NO_HANDLE, 'server')
     return this.#step()
   }
 
@@ -229,9 +221,15 @@ export class WriteBehind {
       this.#ranges.turn(sent.start, sent.end, (range) =>
         range.state === 'sent' && range.request === request ? 'dirty' : undefined,
       )
-      this.#resettle()
+      this.#sendAgain()
     }
     return this.#step()
+  }
+
+  #wait(handle: Handle, depth: FlushDepth): number {
+    const ticket = ++this.#lastRequest
+    this.#flushes.push({ ticket, handle, upTo: this.#lastWrite, depth, lastSent: undefined })
+    return ticket
   }
 
   #takeCommit(request: number): SentCommit | undefined {
@@ -247,7 +245,6 @@ export class WriteBehind {
     this.#sendTruncation()
     // First those that are over: the next one may need a COMMIT.
     this.#endFlushes()
-    this.#endSettling()
     this.#sendCommit()
     const growth = this.#ranges.bytes - this.#counted
     this.#counted = this.#ranges.bytes
@@ -303,7 +300,6 @@ export class WriteBehind {
     }
     let upTo = 0
     for (const flush of this.#flushes) upTo = Math.max(upTo, flush.upTo)
-    for (const settling of this.#settling) upTo = Math.max(upTo, settling.upTo)
     const { size } = this.#truncation ?? { size: Number.POSITIVE_INFINITY }
     if (upTo === 0 && this.#ranges.end <= size) return undefined
     return (start, end) => end > size || (this.#ranges.at(start)?.since ?? Number.POSITIVE_INFINITY) <= upTo
@@ -322,7 +318,9 @@ export class WriteBehind {
   /** Somebody waits for this WRITE and nothing else: one that is stable at once saves the COMMIT. */
   #isLast(length: number): boolean {
     const { dirtyBytes, sentBytes, uncommittedBytes } = this.facts()
-    return this.#flushes.length > 0 && dirtyBytes === length && sentBytes === 0 && uncommittedBytes === 0
+    if (dirtyBytes !== length || sentBytes > 0 || uncommittedBytes > 0) return false
+    const depths = this.#flushes.map(({ depth }) => depth)
+    return depths.includes('stable') && !depths.includes('committed')
   }
 
   #overlapsSent(start: number, end: number): boolean {
@@ -357,8 +355,9 @@ export class WriteBehind {
     // Memory is short: what the server has need not be kept much longer.
     const much = this.#ranges.bytesIn('uncommitted') * 4 >= this.#maxBytes || this.#ranges.count * 2 >= MAX_RANGES
     if (much || this.#budget.pressed) return true
-    if (this.#flushes.length === 0) return false
-    const { upTo } = this.#flushes[0] ?? { upTo: 0 }
+    const flush = this.#flushes.find(({ depth }) => depth !== 'server')
+    if (flush === undefined) return false
+    const { upTo } = flush
     // Everything that is not there yet is waited for.
     if (upTo === this.#lastWrite && this.#ranges.bytesIn('dirty') + this.#ranges.bytesIn('sent') > 0) return false
     // One COMMIT for all that a flush waits for, when all of it is there.
@@ -373,10 +372,9 @@ export class WriteBehind {
 
   #endFlushes(): void {
     if (this.#flushes.length === 0) return
-    const oldest = this.#ranges.oldest()
     const waiting: Flush[] = []
     for (const flush of this.#flushes) {
-      if (oldest <= flush.upTo) {
+      if (!this.#isOver(flush)) {
         waiting.push(flush)
         continue
       }
@@ -388,20 +386,16 @@ export class WriteBehind {
     this.#flushes = waiting
   }
 
-  #endSettling(): void {
-    if (this.#settling.length === 0) return
-    const waiting: Settling[] = []
-    for (const settling of this.#settling) {
-      if (settling.lastSent === undefined && !this.#isDirtySince(settling.upTo)) settling.lastSent = this.#lastRequest
-      if (settling.lastSent === undefined || this.#isUnderWay(settling.lastSent)) waiting.push(settling)
-      else this.#effects.push({ type: 'settled', ticket: settling.ticket })
-    }
-    this.#settling = waiting
+  #isOver(flush: Flush): boolean {
+    if (this.#ranges.oldest() > flush.upTo) return true
+    if (flush.depth !== 'server') return false
+    if (flush.lastSent === undefined && !this.#isDirtySince(flush.upTo)) flush.lastSent = this.#lastRequest
+    return flush.lastSent !== undefined && !this.#isUnderWay(flush.lastSent)
   }
 
   /** Bytes of a WRITE have to be sent again. */
-  #resettle(): void {
-    for (const settling of this.#settling) settling.lastSent = undefined
+  #sendAgain(): void {
+    for (const flush of this.#flushes) flush.lastSent = undefined
   }
 
   #isDirtySince(upTo: number): boolean {

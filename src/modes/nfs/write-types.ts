@@ -5,6 +5,12 @@ import type { WriteBudget } from './write-budget.ts'
 /** stable_how (RFC 1813 §3.3.7). */
 export type Stability = 'unstable' | 'dataSync' | 'fileSync'
 
+/**
+ * How far a flush goes. 'server': the server has the bytes, and other clients see them. 'stable': it will not lose them, as
+ * it says itself. 'committed': it said so to a COMMIT; servers can be set up (`async`) to say it of a WRITE too early.
+ */
+export type FlushDepth = 'server' | 'stable' | 'committed'
+
 export type WriteEffect =
   /** Send a WRITE, answer with `written`, `failed` or `retry`. The pieces are the bytes, in order, and stay so until then. */
   | {
@@ -19,8 +25,6 @@ export type WriteEffect =
   | { readonly type: 'commit'; readonly request: number; readonly offset: number; readonly length: number }
   /** A flush is over. `error`: the first one of a write that this handle has not heard of yet; it has now. */
   | { readonly type: 'flushed'; readonly ticket: number; readonly error?: ErrnoName }
-  /** What was written before a `settle` has reached the server once, or has failed. */
-  | { readonly type: 'settled'; readonly ticket: number }
   /** Nothing is under way that could undo it: send the SETATTR with this size, answer with `truncated`. */
   | { readonly type: 'truncate'; readonly size: number }
   /** These bytes could not be written and are given up: what the kernel has of them is not what the file has. */

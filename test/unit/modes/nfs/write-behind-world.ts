@@ -2,9 +2,9 @@
 // that drives the write-behind of one file against it. What programs may rely on is checked here, byte by byte.
 import assert from 'node:assert/strict'
 import { overlay } from '../../../../src/modes/nfs/kept-ranges.ts'
-import { WriteBehind } from '../../../../src/modes/nfs/write-behind.ts'
+import { NO_HANDLE, WriteBehind } from '../../../../src/modes/nfs/write-behind.ts'
 import { WriteBudget } from '../../../../src/modes/nfs/write-budget.ts'
-import type { Stability, WriteEffect } from '../../../../src/modes/nfs/write-types.ts'
+import type { FlushDepth, Stability, WriteEffect } from '../../../../src/modes/nfs/write-types.ts'
 import type { ErrnoName } from '../../../../src/posix/errors.ts'
 
 export const FILE_BYTES = 96
@@ -64,6 +64,7 @@ interface Call {
 
 interface Waiting {
   readonly handle: number
+  readonly depth: FlushDepth
   readonly upTo: number
 }
 
@@ -81,8 +82,6 @@ export class World {
   #calls: Call[] = []
   readonly #given: Given[][] = Array.from({ length: FILE_BYTES }, () => [{ value: 0, write: 0 }])
   readonly #flushes = new Map<number, Waiting>()
-  /** Who waits until the server has seen the writes up to one, by ticket. */
-  readonly #settling = new Map<number, number>()
   /** Handles that have to hear of an error. */
   readonly #owed = new Map<number, ErrnoName>()
   readonly #open = new Set<number>()
@@ -110,7 +109,7 @@ export class World {
     else if (draw < 0.36) this.#flush()
     else if (draw < 0.38) this.#truncate()
     else if (draw < 0.42) this.server.restart()
-    else if (draw < 0.45) this.#settle()
+    else if (draw < 0.45) this.#startFlush(NO_HANDLE, this.#next() < 0.7 ? 'server' : 'stable')
     else if (draw < 0.5) this.#read()
     else if (draw < 0.75) this.#execute()
     else this.#answer()
@@ -118,8 +117,8 @@ export class World {
 
   /** Everything that is under way is answered, and what follows from it, until nothing is. */
   settle(): void {
-    for (const handle of this.#open) this.#startFlush(handle)
-    for (let left = 10_000; this.#calls.length > 0 || this.#flushes.size + this.#settling.size > 0; left--) {
+    for (const handle of this.#open) this.#startFlush(handle, 'stable')
+    for (let left = 10_000; this.#calls.length > 0 || this.#flushes.size > 0; left--) {
       assert(
         left > 0,
         `it never ends: ${JSON.stringify([this.machine.facts(), this.#calls.map(({ effect }) => effect.type)])}`,
@@ -150,18 +149,12 @@ export class World {
   }
 
   #flush(): void {
-    this.#startFlush(this.#pick([...this.#open]) ?? 1)
+    this.#startFlush(this.#pick([...this.#open]) ?? 1, this.#next() < 0.5 ? 'committed' : 'stable')
   }
 
-  #startFlush(handle: number): void {
-    const { ticket, effects } = this.machine.flush(handle)
-    this.#flushes.set(ticket, { handle, upTo: this.#writes })
-    this.#take(effects)
-  }
-
-  #settle(): void {
-    const { ticket, effects } = this.machine.settle()
-    this.#settling.set(ticket, this.#writes)
+  #startFlush(handle: number, depth: FlushDepth): void {
+    const { ticket, effects } = this.machine.flush(handle, depth)
+    this.#flushes.set(ticket, { handle, depth, upTo: this.#writes })
     this.#take(effects)
   }
 
@@ -266,7 +259,6 @@ export class World {
         const lost = this.#given.slice(effect.offset, effect.offset + effect.length)
         for (const history of lost) history.push({ value: undefined, write })
       } else if (effect.type === 'flushed') this.#flushed(effect.ticket, effect.error)
-      else if (effect.type === 'settled') assert(this.#settling.delete(effect.ticket))
     }
     assert(this.machine.facts().dirtyBytes >= 0)
   }
@@ -289,11 +281,13 @@ export class World {
   /** A flush ended: a loss of power now must not cost anything of it. */
   #flushed(ticket: number, error: ErrnoName | undefined): void {
     const flush = this.#flushes.get(ticket)
-    assert(flush)
+    // One that the machine made for itself.
+    if (flush === undefined) return
     this.#flushes.delete(ticket)
     if (error === undefined) this.counts.flushed++
     assert.equal(error, this.#owed.get(flush.handle))
     this.#owed.delete(flush.handle)
+    if (flush.depth === 'server') return
     for (const [at, history] of this.#given.entries()) {
       const last = history.findLastIndex(({ write }) => write <= flush.upTo)
       const allowed = history.slice(last).map(({ value }) => value)

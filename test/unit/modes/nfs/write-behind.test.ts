@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { WriteBehind } from '../../../../src/modes/nfs/write-behind.ts'
+import { NO_HANDLE, WriteBehind } from '../../../../src/modes/nfs/write-behind.ts'
 import { WriteBudget } from '../../../../src/modes/nfs/write-budget.ts'
 import type { WriteBehindOptions, WriteEffect } from '../../../../src/modes/nfs/write-types.ts'
 import { random, seed } from '../../../support/random.ts'
@@ -40,7 +40,7 @@ describe('what is sent', () => {
     const { file } = machine()
     file.write(0, Buffer.from('hello '))
     file.write(6, Buffer.from('world'))
-    const { ticket, effects } = file.flush(1)
+    const { ticket, effects } = file.flush(1, 'stable')
     expect(writes(effects)).toEqual([[0, 11, 'fileSync']])
     const { request, pieces } = only(effects, 'write')
     expect(Buffer.concat(pieces).toString()).toBe('hello world')
@@ -51,9 +51,18 @@ describe('what is sent', () => {
     expect(file.idle).toBe(true)
   })
 
+  test('fsync wants a COMMIT: a server may be set up to call a WRITE stable that is not', () => {
+    const { file } = machine()
+    file.write(0, Buffer.from('abc'))
+    const { ticket, effects } = file.flush(1, 'committed')
+    expect(writes(effects)).toEqual([[0, 3, 'unstable']])
+    const commit = only(file.written(only(effects, 'write').request, unstable(3)), 'commit')
+    expect(file.committed(commit.request, 1n)).toContainEqual({ type: 'flushed', ticket })
+  })
+
   test('a large one is many, and one COMMIT', () => {
     const { file } = machine()
-    const effects = [...file.write(100, Buffer.alloc(3 * MIB)), ...file.flush(1).effects]
+    const effects = [...file.write(100, Buffer.alloc(3 * MIB)), ...file.flush(1, 'stable').effects]
     expect(writes(effects)).toEqual([
       [100, MIB - 100, 'unstable'],
       [MIB, MIB, 'unstable'],
@@ -81,9 +90,9 @@ describe('what is sent', () => {
   test('bytes that are under way wait for the answer before they are sent anew', () => {
     const { file } = machine()
     file.write(0, Buffer.from('aaaa'))
-    const { request } = only(file.settle().effects, 'write')
+    const { request } = only(file.flush(NO_HANDLE, 'server').effects, 'write')
     expect(file.write(2, Buffer.from('bbbb'))).toEqual([])
-    expect(file.settle().effects).toEqual([])
+    expect(file.flush(NO_HANDLE, 'server').effects).toEqual([])
     const later = only(file.written(request, unstable(4)), 'write')
     expect([later.offset, Buffer.concat(later.pieces).toString()]).toEqual([2, 'bbbb'])
   })
@@ -91,7 +100,7 @@ describe('what is sent', () => {
   test('the rest of a short write is sent again; a server that takes nothing is broken', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abcdefgh'))
-    const first = only(file.settle().effects, 'write')
+    const first = only(file.flush(NO_HANDLE, 'server').effects, 'write')
     const second = only(file.written(first.request, unstable(3)), 'write')
     expect([second.offset, Buffer.concat(second.pieces).toString()]).toEqual([3, 'defgh'])
     expect(file.written(second.request, unstable(0))).toContainEqual({ type: 'lost', offset: 3, length: 5 })
@@ -100,33 +109,33 @@ describe('what is sent', () => {
   test('who asks for attributes waits for what was written before, not for what comes after', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
-    const { ticket, effects } = file.settle()
+    const { ticket, effects } = file.flush(NO_HANDLE, 'server')
     const { request } = only(effects, 'write')
     expect(file.write(3, Buffer.from('def'))).toEqual([])
-    expect(file.written(request, unstable(3))).toEqual([{ type: 'settled', ticket }])
+    expect(file.written(request, unstable(3))).toEqual([{ type: 'flushed', ticket }])
     expect(file.facts()).toEqual({ dirtyBytes: 3, sentBytes: 0, uncommittedBytes: 3 })
   })
 
   test('nor for what is written over it again and again', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
-    const { ticket, effects } = file.settle()
+    const { ticket, effects } = file.flush(NO_HANDLE, 'server')
     expect(file.write(0, Buffer.from('def'))).toEqual([])
-    expect(file.written(only(effects, 'write').request, unstable(3))).toContainEqual({ type: 'settled', ticket })
+    expect(file.written(only(effects, 'write').request, unstable(3))).toContainEqual({ type: 'flushed', ticket })
   })
 
   test('but for the rest of a short write', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abcdef'))
-    const { ticket, effects } = file.settle()
+    const { ticket, effects } = file.flush(NO_HANDLE, 'server')
     const rest = only(file.written(only(effects, 'write').request, unstable(3)), 'write')
-    expect(file.written(rest.request, unstable(3))).toEqual([{ type: 'settled', ticket }])
+    expect(file.written(rest.request, unstable(3))).toEqual([{ type: 'flushed', ticket }])
   })
 
   test('nothing is sent or reported twice for an answer that comes twice', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
-    const { request } = only(file.settle().effects, 'write')
+    const { request } = only(file.flush(NO_HANDLE, 'server').effects, 'write')
     file.written(request, unstable(3))
     expect(file.written(request, unstable(3))).toEqual([])
     expect([file.failed(request, 'EIO'), file.retry(request), file.committed(99, 1n)]).toEqual([[], [], []])
@@ -137,13 +146,13 @@ describe('a server that restarts', () => {
   test('between WRITE and COMMIT gets everything again', () => {
     const { file } = machine()
     file.write(0, Buffer.from('precious'))
-    const first = only(file.settle().effects, 'write')
+    const first = only(file.flush(NO_HANDLE, 'server').effects, 'write')
     file.write(MIB, Buffer.from('more'))
-    const sent = file.settle().effects
+    const sent = file.flush(NO_HANDLE, 'server').effects
     expect(writes(sent)).toHaveLength(1)
     file.written(first.request, unstable(8, 1n))
     file.written(only(sent, 'write').request, unstable(4, 2n))
-    const { ticket, effects } = file.flush(1)
+    const { ticket, effects } = file.flush(1, 'stable')
     const commit = only(effects, 'commit')
     // The second WRITE met the new server already, and is safe.
     const again = only(file.committed(commit.request, 2n), 'write')
@@ -155,11 +164,27 @@ describe('a server that restarts', () => {
     })
   })
 
+  test('is found out by the next COMMIT, and gets back what close had left there', () => {
+    const { file } = machine()
+    file.write(0, Buffer.from('closed'))
+    const closing = file.flush(1, 'server')
+    expect(writes(closing.effects)).toEqual([[0, 6, 'unstable']])
+    const { request } = only(closing.effects, 'write')
+    expect(file.written(request, unstable(6, 1n))).toEqual([{ type: 'flushed', ticket: closing.ticket }])
+    expect(file.idle).toBe(false)
+    const later = file.flush(NO_HANDLE, 'stable')
+    const commit = only(later.effects, 'commit')
+    file.abandon(later.ticket)
+    // Nobody waits any more, and still it goes.
+    const again = only(file.committed(commit.request, 2n), 'write')
+    expect([again.offset, Buffer.concat(again.pieces).toString(), again.stability]).toEqual([0, 'closed', 'unstable'])
+  })
+
   test('a COMMIT does not cover what was answered after it was sent', () => {
     const { file } = machine()
     file.write(0, Buffer.from('a'))
-    file.written(only(file.settle().effects, 'write').request, unstable(1))
-    const commit = only(file.flush(1).effects, 'commit')
+    file.written(only(file.flush(NO_HANDLE, 'server').effects, 'write').request, unstable(1))
+    const commit = only(file.flush(1, 'stable').effects, 'commit')
     // Somebody flushes what this takes the place of: it goes at once.
     const later = only(file.write(0, Buffer.from('b')), 'write')
     file.written(later.request, unstable(1))
@@ -174,33 +199,33 @@ describe('errors', () => {
     file.opened(2)
     file.write(0, Buffer.from('abc'))
     file.write(MIB, Buffer.from('def'))
-    const { ticket, effects } = file.flush(1)
+    const { ticket, effects } = file.flush(1, 'stable')
     const [first, second] = effects
     assert(first?.type === 'write' && second?.type === 'write')
     expect(file.failed(first.request, 'ENOSPC')).toEqual([{ type: 'lost', offset: 0, length: 3 }, { type: 'freed' }])
     expect(file.failed(second.request, 'EIO')).toContainEqual({ type: 'flushed', ticket, error: 'ENOSPC' })
     file.opened(3)
-    const next = (handle: number) => only(file.flush(handle).effects, 'flushed').error
+    const next = (handle: number) => only(file.flush(handle, 'stable').effects, 'flushed').error
     expect([next(1), next(2), next(2), next(3)]).toEqual([undefined, 'ENOSPC', undefined, undefined])
   })
 
   test('wait for the next who opens the file if nobody was there to hear of them', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
-    const { request } = only(file.settle().effects, 'write')
-    const { ticket } = file.flush(1)
+    const { request } = only(file.flush(NO_HANDLE, 'server').effects, 'write')
+    const { ticket } = file.flush(1, 'stable')
     file.abandon(ticket)
     file.closed(1)
     file.failed(request, 'EDQUOT')
     file.opened(2)
-    expect(only(file.flush(2).effects, 'flushed').error).toBe('EDQUOT')
+    expect(only(file.flush(2, 'stable').effects, 'flushed').error).toBe('EDQUOT')
   })
 
   test('of a COMMIT give up what it was for', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
-    file.written(only(file.settle().effects, 'write').request, unstable(3))
-    const { ticket, effects } = file.flush(1)
+    file.written(only(file.flush(NO_HANDLE, 'server').effects, 'write').request, unstable(3))
+    const { ticket, effects } = file.flush(1, 'stable')
     expect(file.failed(only(effects, 'commit').request, 'EIO')).toEqual([
       { type: 'lost', offset: 0, length: 3 },
       { type: 'flushed', ticket, error: 'EIO' },
@@ -225,7 +250,7 @@ describe('truncation', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
     expect(file.truncate(10)).toEqual([{ type: 'truncate', size: 10 }])
-    expect(file.settle().effects).toEqual([])
+    expect(file.flush(NO_HANDLE, 'server').effects).toEqual([])
     file.truncated(false)
     expect(file.end).toBe(3)
     expect(() => {
