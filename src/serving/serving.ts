@@ -30,6 +30,8 @@ export type ServingSpec =
       readonly data: string
       readonly host: string
       readonly port: number
+      /** The mode's own; absent: none. */
+      readonly options?: readonly ModeOption[]
     }
 
 export interface ReadyMount {

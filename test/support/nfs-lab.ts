@@ -39,10 +39,15 @@ export class NfsLab {
     return `nfs://127.0.0.1:${this.#port}/export`
   }
 
-  /** Again on the port that it had. */
-  async startServer(): Promise<void> {
+  /** What the server exports, for libnfs. */
+  libnfsUrl(path: string, more = ''): string {
+    return `nfs://127.0.0.1${path}?nfsport=${this.#port}&mountport=${this.#port}${more}`
+  }
+
+  /** Again on the port that it had; `options` of the server. */
+  async startServer(...options: string[]): Promise<void> {
     const port = String(this.#port)
-    const args = ['serve', 'nfs', '--json', '--data', this.#data, '--port', port]
+    const args = ['serve', 'nfs', '--json', '--data', this.#data, '--port', port, ...options]
     this.#server = await Daemon.start({ ...this.#command(args), mounts: [], logs: [join(this.#data, 'log')] })
     const [, bound = ''] = /"url":"nfs:\/\/127\.0\.0\.1:(\d+)/.exec(this.#server.announcement) ?? []
     this.#port = Number(bound)
@@ -53,10 +58,10 @@ export class NfsLab {
     this.#server = undefined
   }
 
-  /** Another mount; returns its directory. */
-  async mount(options: readonly string[]): Promise<string> {
+  /** Another mount; returns its directory. `path`: below what is exported by default. */
+  async mount(options: readonly string[], path = ''): Promise<string> {
     const directory = join(this.folder, 'abcdefgh'[this.directories.length] as string)
-    this.#mounts.push(await mountNfs({ url: this.url, directory, folder: this.folder, options }))
+    this.#mounts.push(await mountNfs({ url: `${this.url}${path}`, directory, folder: this.folder, options }))
     this.directories.push(directory)
     return directory
   }

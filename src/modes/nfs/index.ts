@@ -11,7 +11,8 @@ import { ClientState } from './client-state.ts'
 import { NfsConnection } from './connection.ts'
 import { mountExport } from './mount-protocol.ts'
 import { type NfsOptions, parseNfsOptions } from './options.ts'
-import { DEFAULT_EXPORTS, NfsServer } from './server.ts'
+import { NfsServer } from './server.ts'
+import { parseServerOptions, serverOptions } from './server-options.ts'
 
 /** Where NFS servers listen (RFC 1813 §2.1). */
 const NFS_PORT = 2049
@@ -73,9 +74,13 @@ export const nfsMode: Mode = {
   summary: 'NFS version 3: attributes and names may be stale for a while, close-to-open consistency, writes at close',
   checkOptions: (options) => void parseNfsOptions(options),
   connect: async (address, options) => new NfsMounts(address, parseNfsOptions(options)),
-  async serve({ dataDirectory, host, port }) {
-    const server = await NfsServer.start({ directory: dataDirectory, host, port })
+  serverOptions,
+  checkServe: (request) => void parseServerOptions(request),
+  async serve(request) {
+    const { dataDirectory: directory, host, port } = request
+    const { exports } = parseServerOptions(request)
+    const server = await NfsServer.start({ directory, host, port, exports })
     const name = server.host.includes(':') ? `[${server.host}]` : server.host
-    return { url: `nfs://${name}:${server.port}${DEFAULT_EXPORTS[0]?.path ?? '/'}`, close: () => server.close() }
+    return { url: `nfs://${name}:${server.port}${exports[0]?.path ?? '/'}`, close: () => server.close() }
   },
 }

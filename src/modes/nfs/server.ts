@@ -16,6 +16,7 @@ import { Export, type ExportOptions } from './exports.ts'
 import { FileHandles, KEY_BYTES } from './file-handle.ts'
 import type { ExportedTree, NfsServerParts } from './nfs3-calls.ts'
 import { NFS3_WRITEVERFSIZE } from './nfs3-types.ts'
+import { DEFAULT_EXPORTS } from './server-options.ts'
 import { mount3Service, nfs3Service } from './services.ts'
 
 const KEY_FILE = 'nfs.key'
@@ -23,9 +24,6 @@ const KEY_FILE = 'nfs.key'
 const SPIN_US = 100
 /** Ports tried until one is free for TCP and UDP. */
 const PORT_TRIES = 20
-
-/** What is exported unless something else is asked for: everything, to this machine. */
-export const DEFAULT_EXPORTS: readonly ExportOptions[] = [{ path: '/export', directory: '/', squash: 'none' }]
 
 export interface NfsServerOptions {
   /** Where the volume is and the key is kept, absolute. */

@@ -78,11 +78,22 @@ describe('proteus', () => {
     [['demo', 'local', 'locks', '--data', ''], /--data needs a directory/],
     [['demo', 'local', 'locks', 'more'], /too many arguments/],
     [['serve', 'local', '--port', '70000'], /--port needs a number/],
+    [['serve', 'local', '--export', '/export'], /unknown option '--export'/],
+    [['serve', 'nfs', '--export'], /option '--export <line>' argument missing/],
+    [['serve', 'nfs', '--export', '/srv'], /--export cannot export "\/srv"/],
+    [['serve', 'nfs', '--host', '0.0.0.0'], /a server on 0.0.0.0 needs --export .* AUTH_SYS is no authentication/],
   ])('%j is bad usage', async (args, message) => {
     const { code, err, out } = await proteus(...args)
     expect(err).toMatch(message)
     expect(err).toMatch(/^proteus: /)
     expect({ code, out }).toEqual({ code: 2, out: '' })
+  })
+
+  test('help of serve has what the server of that mode may be told', async () => {
+    expect((await proteus('serve', '--help')).out).not.toContain('--export')
+    expect((await proteus('serve', 'nfs', '--help')).out).toMatch(
+      /--export <line>[\s\S]*\$ proteus serve nfs --export '/,
+    )
   })
 
   test('says in one line what failed', async () => {
