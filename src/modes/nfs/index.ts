@@ -78,9 +78,9 @@ export const nfsMode: Mode = {
   checkServe: (request) => void parseServerOptions(request),
   async serve(request) {
     const { dataDirectory: directory, host, port } = request
-    const { exports } = parseServerOptions(request)
-    const server = await NfsServer.start({ directory, host, port, exports })
+    const settings = parseServerOptions(request)
+    const server = await NfsServer.start({ directory, host, port, ...settings })
     const name = server.host.includes(':') ? `[${server.host}]` : server.host
-    return { url: `nfs://${name}:${server.port}${exports[0]?.path ?? '/'}`, close: () => server.close() }
+    return { url: `nfs://${name}:${server.port}${settings.exports[0]?.path ?? '/'}`, close: () => server.close() }
   },
 }

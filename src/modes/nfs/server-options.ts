@@ -1,5 +1,6 @@
 // What `proteus serve nfs` may be told: what it exports to whom, and whether it tells ports to clients (portmapper).
 import { isIP } from 'node:net'
+import { PORTMAP_PORT } from '../../rpc/onc/portmap.ts'
 import { type ModeOption, ModeOptionError, type ServeRequest, type ServerOption } from '../mode.ts'
 import { parseExport, VOLUME_PATH } from './export-line.ts'
 import { type AccessOptions, ClientList, type ExportOptions, LOOPBACK } from './exports.ts'
@@ -17,10 +18,16 @@ export const serverOptions: readonly ServerOption[] = [
       "--host 10.0.0.1 --port 2049 --export '/export 10.0.0.7(rw) 10.0.0.0/24(ro)'",
     ],
   },
+  {
+    flags: '--portmap [port]',
+    summary: `tell clients the port, as rpcbind does: on port ${PORTMAP_PORT} unless another is named`,
+    examples: ['--portmap  # then `nfs-ls nfs://127.0.0.1/export` finds it, and `rpcinfo -p 127.0.0.1` shows it'],
+  },
 ]
 
 export interface NfsServerSettings {
   readonly exports: readonly ExportOptions[]
+  readonly portmap?: number
 }
 
 /** Throws a `ModeOptionError` of one line. */
@@ -28,10 +35,23 @@ export function parseServerOptions({ options, host }: Pick<ServeRequest, 'option
   const exports = options.filter(({ name }) => name === 'export').map(parseExportOption)
   checkPaths(exports)
   checkHost(host, exports)
-  return { exports: exports.length === 0 ? DEFAULT_EXPORTS : exports }
+  const portmap = options
+    .filter(({ name }) => name === 'portmap')
+    .map(parsePortmap)
+    .at(-1)
+  return {
+    exports: exports.length === 0 ? DEFAULT_EXPORTS : exports,
+    ...(portmap === undefined ? {} : { portmap }),
+  }
 }
 
 const parseExportOption = ({ value = '' }: ModeOption): ExportOptions => parseExport(value)
+
+function parsePortmap({ value = String(PORTMAP_PORT) }: ModeOption): number {
+  const port = /^\d{1,5}$/.test(value) ? Number(value) : 0
+  if (port >= 1 && port <= 65_535) return port
+  throw new ModeOptionError(`--portmap needs a port from 1 to 65535, or none for ${PORTMAP_PORT}`)
+}
 
 function checkPaths(exports: readonly ExportOptions[]): void {
   const twice = exports.find(({ path }, i) => exports.findIndex((other) => other.path === path) !== i)

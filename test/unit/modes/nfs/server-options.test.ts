@@ -28,4 +28,16 @@ describe('what a server exports', () => {
     }
     expect(parse('10.0.0.1', '/export 10.0.0.7(no_root_squash,all_squash)').exports).toHaveLength(1)
   })
+
+  it('has a portmapper if it is asked for', () => {
+    const portmap = (...values: (string | undefined)[]) =>
+      parseServerOptions({
+        host: '::1',
+        options: values.map((value) => ({ name: 'portmap', ...(value === undefined ? {} : { value }) })),
+      }).portmap
+    expect([portmap(), portmap(undefined), portmap('1111'), portmap('5', '6')]).toEqual([undefined, 111, 1111, 6])
+    for (const port of ['0', '65536', '-1', 'nfs', '1e3']) {
+      expect(() => portmap(port)).toThrow('--portmap needs a port from 1 to 65535')
+    }
+  })
 })
