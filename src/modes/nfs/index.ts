@@ -9,7 +9,7 @@ import { NfsFileSystem } from './client.ts'
 import { controlOf } from './client-facts.ts'
 import { ClientState } from './client-state.ts'
 import { NfsConnection } from './connection.ts'
-import { mountExport } from './mount-protocol.ts'
+import { mountExport, unmountExport } from './mount-protocol.ts'
 import { type NfsOptions, parseNfsOptions } from './options.ts'
 import { NfsServer } from './server.ts'
 import { parseServerOptions, serverOptions } from './server-options.ts'
@@ -58,7 +58,7 @@ class NfsMounts implements Connection {
     })
     const state = new ClientState({ connection, mounted, options, now: traceTime })
     return {
-      fileSystem: new NfsFileSystem(state),
+      fileSystem: new NfsFileSystem(state, () => unmountExport({ mount, path, credential }, link, options)),
       control: controlOf(state, path),
       kernelChecksPermissions: true,
       limitations: LIMITATIONS,
