@@ -47,8 +47,7 @@ export class FileWrites {
   /** Who opened the file for writing last: in that name its bytes are sent. */
   #credential: OpaqueAuth
   readonly #flushes = new Map<number, (error: ErrnoName | undefined) => void>()
-  /** Who waits until all that was written has reached the server, committed or not. */
-  readonly #settling = new Set<() => void>()
+  readonly #settling = new Map<number, () => void>()
   #truncation: Truncation | undefined
 
   constructor(credential: OpaqueAuth, options: FileWritesOptions) {
@@ -116,12 +115,16 @@ export class FileWrites {
 
   /** Everything written until now has reached the server, so that it knows the size and times that follow from it. */
   settle(context: CallContext | undefined): Awaitable<void> {
-    if (this.#isSettled()) return
+    const { dirtyBytes, sentBytes } = this.#machine.facts()
+    if (dirtyBytes + sentBytes === 0) return
+    const { ticket, effects } = this.#machine.settle()
     const over = waitFor(context, (resolve) => {
-      this.#settling.add(resolve)
-      return () => this.#settling.delete(resolve)
+      this.#settling.set(ticket, resolve)
+      return () => {
+        if (this.#settling.delete(ticket)) this.#machine.abandon(ticket)
+      }
     })
-    this.#run(this.#machine.sendAll())
+    this.#run(effects)
     return over
   }
 
@@ -164,14 +167,8 @@ export class FileWrites {
     Promise.resolve(this.flush(undefined, -1)).catch(() => undefined)
   }
 
-  #isSettled(): boolean {
-    const { dirtyBytes, sentBytes } = this.#machine.facts()
-    return dirtyBytes === 0 && sentBytes === 0
-  }
-
   #run(effects: readonly WriteEffect[]): void {
     for (const effect of effects) this.#do(effect)
-    if (this.#settling.size > 0 && this.#isSettled()) for (const resolve of [...this.#settling]) resolve()
     if (effects.length > 0 && this.idle) {
       this.#options.room.files.delete(this)
       this.#options.onIdle()
@@ -190,6 +187,12 @@ export class FileWrites {
         const flush = this.#flushes.get(effect.ticket)
         this.#flushes.delete(effect.ticket)
         flush?.(effect.error)
+        break
+      }
+      case 'settled': {
+        const settled = this.#settling.get(effect.ticket)
+        this.#settling.delete(effect.ticket)
+        settled?.()
         break
       }
       case 'truncate':

@@ -20,6 +20,13 @@ interface Flush {
   readonly upTo: number
 }
 
+interface Settling {
+  readonly ticket: number
+  readonly upTo: number
+  /** The last WRITE of all that it waits for, once they are under way. What is written over them later is not waited for. */
+  lastSent: number | undefined
+}
+
 interface SentWrite {
   readonly start: number
   readonly end: number
@@ -50,8 +57,7 @@ export class WriteBehind {
   #commit: SentCommit | undefined
   #flushes: Flush[] = []
   #truncation: { readonly size: number; sent: boolean } | undefined
-  /** Everything that is dirty now is to go, although nobody waits for it. */
-  #sendUpTo = 0
+  #settling: Settling[] = []
   /** The error that each open handle has still to hear of. */
   readonly #handles = new Map<Handle, ErrnoName | undefined>()
   /** An error that nobody was there to hear of: whoever comes next does. */
@@ -126,15 +132,17 @@ export class WriteBehind {
     return { ticket, effects: this.#step() }
   }
 
-  /** Whoever flushed does not wait any more (FUSE_INTERRUPT). Errors are kept for the next flush. */
-  abandon(ticket: number): void {
-    this.#flushes = this.#flushes.filter((flush) => flush.ticket !== ticket)
+  /** 'settled' comes when everything that was written until now has reached the server once, committed or not. */
+  settle(): { readonly ticket: number; readonly effects: readonly WriteEffect[] } {
+    const ticket = ++this.#lastRequest
+    this.#settling.push({ ticket, upTo: this.#lastWrite, lastSent: undefined })
+    return { ticket, effects: this.#step() }
   }
 
-  /** What is dirty is old enough to go. */
-  sendAll(): readonly WriteEffect[] {
-    this.#sendUpTo = this.#lastWrite
-    return this.#step()
+  /** Whoever flushed or settled does not wait any more (FUSE_INTERRUPT). Errors are kept for the next flush. */
+  abandon(ticket: number): void {
+    this.#flushes = this.#flushes.filter((flush) => flush.ticket !== ticket)
+    this.#settling = this.#settling.filter((settling) => settling.ticket !== ticket)
   }
 
   /** Memory of the mount is short, or was: send and commit what the budget asks for. */
@@ -168,7 +176,10 @@ export class WriteBehind {
     if (answer.count <= 0) return this.failed(request, 'EIO')
     this.#sent.delete(request)
     const taken = sent.start + answer.count
-    if (taken < sent.end) this.#ranges.splitSent(request, taken)
+    if (taken < sent.end) {
+      this.#ranges.splitSent(request, taken)
+      this.#resettle()
+    }
     const answered = ++this.#events
     this.#ranges.turn(sent.start, sent.end, (range) => {
       if (range.state !== 'sent' || range.request !== request) return undefined
@@ -218,6 +229,7 @@ export class WriteBehind {
       this.#ranges.turn(sent.start, sent.end, (range) =>
         range.state === 'sent' && range.request === request ? 'dirty' : undefined,
       )
+      this.#resettle()
     }
     return this.#step()
   }
@@ -235,6 +247,7 @@ export class WriteBehind {
     this.#sendTruncation()
     // First those that are over: the next one may need a COMMIT.
     this.#endFlushes()
+    this.#endSettling()
     this.#sendCommit()
     const growth = this.#ranges.bytes - this.#counted
     this.#counted = this.#ranges.bytes
@@ -288,10 +301,11 @@ export class WriteBehind {
     if (this.#budget.pressed || this.#ranges.bytes * 2 >= this.#maxBytes || this.#ranges.count * 2 >= MAX_RANGES) {
       return () => true
     }
-    const upTo = Math.max(this.#sendUpTo, ...this.#flushes.map((flush) => flush.upTo))
+    let upTo = 0
+    for (const flush of this.#flushes) upTo = Math.max(upTo, flush.upTo)
+    for (const settling of this.#settling) upTo = Math.max(upTo, settling.upTo)
     const { size } = this.#truncation ?? { size: Number.POSITIVE_INFINITY }
     if (upTo === 0 && this.#ranges.end <= size) return undefined
-    if (this.#ranges.oldest() > this.#sendUpTo) this.#sendUpTo = 0
     return (start, end) => end > size || (this.#ranges.at(start)?.since ?? Number.POSITIVE_INFINITY) <= upTo
   }
 
@@ -372,6 +386,31 @@ export class WriteBehind {
       this.#effects.push(error === undefined ? { type: 'flushed', ticket } : { type: 'flushed', ticket, error })
     }
     this.#flushes = waiting
+  }
+
+  #endSettling(): void {
+    if (this.#settling.length === 0) return
+    const waiting: Settling[] = []
+    for (const settling of this.#settling) {
+      if (settling.lastSent === undefined && !this.#isDirtySince(settling.upTo)) settling.lastSent = this.#lastRequest
+      if (settling.lastSent === undefined || this.#isUnderWay(settling.lastSent)) waiting.push(settling)
+      else this.#effects.push({ type: 'settled', ticket: settling.ticket })
+    }
+    this.#settling = waiting
+  }
+
+  /** Bytes of a WRITE have to be sent again. */
+  #resettle(): void {
+    for (const settling of this.#settling) settling.lastSent = undefined
+  }
+
+  #isDirtySince(upTo: number): boolean {
+    return this.#ranges.all().some(({ state, since }) => state === 'dirty' && since <= upTo)
+  }
+
+  #isUnderWay(lastSent: number): boolean {
+    for (const request of this.#sent.keys()) if (request <= lastSent) return true
+    return false
   }
 }
 

@@ -19,6 +19,8 @@ export type WriteEffect =
   | { readonly type: 'commit'; readonly request: number; readonly offset: number; readonly length: number }
   /** A flush is over. `error`: the first one of a write that this handle has not heard of yet; it has now. */
   | { readonly type: 'flushed'; readonly ticket: number; readonly error?: ErrnoName }
+  /** What was written before a `settle` has reached the server once, or has failed. */
+  | { readonly type: 'settled'; readonly ticket: number }
   /** Nothing is under way that could undo it: send the SETATTR with this size, answer with `truncated`. */
   | { readonly type: 'truncate'; readonly size: number }
   /** These bytes could not be written and are given up: what the kernel has of them is not what the file has. */

@@ -81,6 +81,8 @@ export class World {
   #calls: Call[] = []
   readonly #given: Given[][] = Array.from({ length: FILE_BYTES }, () => [{ value: 0, write: 0 }])
   readonly #flushes = new Map<number, Waiting>()
+  /** Who waits until the server has seen the writes up to one, by ticket. */
+  readonly #settling = new Map<number, number>()
   /** Handles that have to hear of an error. */
   readonly #owed = new Map<number, ErrnoName>()
   readonly #open = new Set<number>()
@@ -108,7 +110,7 @@ export class World {
     else if (draw < 0.36) this.#flush()
     else if (draw < 0.38) this.#truncate()
     else if (draw < 0.42) this.server.restart()
-    else if (draw < 0.45) this.#take(this.machine.sendAll())
+    else if (draw < 0.45) this.#settle()
     else if (draw < 0.5) this.#read()
     else if (draw < 0.75) this.#execute()
     else this.#answer()
@@ -117,7 +119,7 @@ export class World {
   /** Everything that is under way is answered, and what follows from it, until nothing is. */
   settle(): void {
     for (const handle of this.#open) this.#startFlush(handle)
-    for (let left = 10_000; this.#calls.length > 0 || this.#flushes.size > 0; left--) {
+    for (let left = 10_000; this.#calls.length > 0 || this.#flushes.size + this.#settling.size > 0; left--) {
       assert(
         left > 0,
         `it never ends: ${JSON.stringify([this.machine.facts(), this.#calls.map(({ effect }) => effect.type)])}`,
@@ -154,6 +156,12 @@ export class World {
   #startFlush(handle: number): void {
     const { ticket, effects } = this.machine.flush(handle)
     this.#flushes.set(ticket, { handle, upTo: this.#writes })
+    this.#take(effects)
+  }
+
+  #settle(): void {
+    const { ticket, effects } = this.machine.settle()
+    this.#settling.set(ticket, this.#writes)
     this.#take(effects)
   }
 
@@ -258,6 +266,7 @@ export class World {
         const lost = this.#given.slice(effect.offset, effect.offset + effect.length)
         for (const history of lost) history.push({ value: undefined, write })
       } else if (effect.type === 'flushed') this.#flushed(effect.ticket, effect.error)
+      else if (effect.type === 'settled') assert(this.#settling.delete(effect.ticket))
     }
     assert(this.machine.facts().dirtyBytes >= 0)
   }

@@ -81,9 +81,9 @@ describe('what is sent', () => {
   test('bytes that are under way wait for the answer before they are sent anew', () => {
     const { file } = machine()
     file.write(0, Buffer.from('aaaa'))
-    const { request } = only(file.sendAll(), 'write')
+    const { request } = only(file.settle().effects, 'write')
     expect(file.write(2, Buffer.from('bbbb'))).toEqual([])
-    expect(file.sendAll()).toEqual([])
+    expect(file.settle().effects).toEqual([])
     const later = only(file.written(request, unstable(4)), 'write')
     expect([later.offset, Buffer.concat(later.pieces).toString()]).toEqual([2, 'bbbb'])
   })
@@ -91,16 +91,42 @@ describe('what is sent', () => {
   test('the rest of a short write is sent again; a server that takes nothing is broken', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abcdefgh'))
-    const first = only(file.sendAll(), 'write')
+    const first = only(file.settle().effects, 'write')
     const second = only(file.written(first.request, unstable(3)), 'write')
     expect([second.offset, Buffer.concat(second.pieces).toString()]).toEqual([3, 'defgh'])
     expect(file.written(second.request, unstable(0))).toContainEqual({ type: 'lost', offset: 3, length: 5 })
   })
 
+  test('who asks for attributes waits for what was written before, not for what comes after', () => {
+    const { file } = machine()
+    file.write(0, Buffer.from('abc'))
+    const { ticket, effects } = file.settle()
+    const { request } = only(effects, 'write')
+    expect(file.write(3, Buffer.from('def'))).toEqual([])
+    expect(file.written(request, unstable(3))).toEqual([{ type: 'settled', ticket }])
+    expect(file.facts()).toEqual({ dirtyBytes: 3, sentBytes: 0, uncommittedBytes: 3 })
+  })
+
+  test('nor for what is written over it again and again', () => {
+    const { file } = machine()
+    file.write(0, Buffer.from('abc'))
+    const { ticket, effects } = file.settle()
+    expect(file.write(0, Buffer.from('def'))).toEqual([])
+    expect(file.written(only(effects, 'write').request, unstable(3))).toContainEqual({ type: 'settled', ticket })
+  })
+
+  test('but for the rest of a short write', () => {
+    const { file } = machine()
+    file.write(0, Buffer.from('abcdef'))
+    const { ticket, effects } = file.settle()
+    const rest = only(file.written(only(effects, 'write').request, unstable(3)), 'write')
+    expect(file.written(rest.request, unstable(3))).toEqual([{ type: 'settled', ticket }])
+  })
+
   test('nothing is sent or reported twice for an answer that comes twice', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
-    const { request } = only(file.sendAll(), 'write')
+    const { request } = only(file.settle().effects, 'write')
     file.written(request, unstable(3))
     expect(file.written(request, unstable(3))).toEqual([])
     expect([file.failed(request, 'EIO'), file.retry(request), file.committed(99, 1n)]).toEqual([[], [], []])
@@ -111,11 +137,11 @@ describe('a server that restarts', () => {
   test('between WRITE and COMMIT gets everything again', () => {
     const { file } = machine()
     file.write(0, Buffer.from('precious'))
-    file.sendAll()
+    const first = only(file.settle().effects, 'write')
     file.write(MIB, Buffer.from('more'))
-    const sent = file.sendAll()
+    const sent = file.settle().effects
     expect(writes(sent)).toHaveLength(1)
-    file.written(1, unstable(8, 1n))
+    file.written(first.request, unstable(8, 1n))
     file.written(only(sent, 'write').request, unstable(4, 2n))
     const { ticket, effects } = file.flush(1)
     const commit = only(effects, 'commit')
@@ -132,7 +158,7 @@ describe('a server that restarts', () => {
   test('a COMMIT does not cover what was answered after it was sent', () => {
     const { file } = machine()
     file.write(0, Buffer.from('a'))
-    file.written(only(file.sendAll(), 'write').request, unstable(1))
+    file.written(only(file.settle().effects, 'write').request, unstable(1))
     const commit = only(file.flush(1).effects, 'commit')
     // Somebody flushes what this takes the place of: it goes at once.
     const later = only(file.write(0, Buffer.from('b')), 'write')
@@ -161,7 +187,7 @@ describe('errors', () => {
   test('wait for the next who opens the file if nobody was there to hear of them', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
-    const { request } = only(file.sendAll(), 'write')
+    const { request } = only(file.settle().effects, 'write')
     const { ticket } = file.flush(1)
     file.abandon(ticket)
     file.closed(1)
@@ -173,7 +199,7 @@ describe('errors', () => {
   test('of a COMMIT give up what it was for', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
-    file.written(only(file.sendAll(), 'write').request, unstable(3))
+    file.written(only(file.settle().effects, 'write').request, unstable(3))
     const { ticket, effects } = file.flush(1)
     expect(file.failed(only(effects, 'commit').request, 'EIO')).toEqual([
       { type: 'lost', offset: 0, length: 3 },
@@ -199,7 +225,7 @@ describe('truncation', () => {
     const { file } = machine()
     file.write(0, Buffer.from('abc'))
     expect(file.truncate(10)).toEqual([{ type: 'truncate', size: 10 }])
-    expect(file.sendAll()).toEqual([])
+    expect(file.settle().effects).toEqual([])
     file.truncated(false)
     expect(file.end).toBe(3)
     expect(() => {
