@@ -3,7 +3,9 @@ import { mkdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { AppendFindings } from '../../src/modes/nfs/append-detector.ts'
 import { Daemon, type DaemonCommand } from './daemon.ts'
+import { run } from './run.ts'
 import { scratch } from './targets.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -102,14 +104,24 @@ export interface NfsStatus {
   readonly server: string
   readonly responding: boolean
   readonly connection: string
-  readonly waiting: readonly { readonly op: string }[]
+  readonly notRespondingSince?: string
+  readonly waiting: readonly { readonly op: string; readonly since: string; readonly retransmissions: number }[]
+  readonly retransmissions: number
+  readonly network: string
   readonly calls: Readonly<Record<string, number>>
   readonly removedWhileOpen: readonly string[]
+  readonly appends: AppendFindings
 }
 
 export async function statusOf(mount: string): Promise<NfsStatus> {
   const { details } = JSON.parse(await readFile(join(mount, '.proteus/status.json'), 'utf8')) as { details: NfsStatus }
   return details
+}
+
+/** What the mode knows of a file: `user.proteus`. Another process asks: it may have to wait. */
+export async function factsOf(path: string): Promise<Record<string, string>> {
+  const script = 'import os, sys; sys.stdout.write(os.getxattr(sys.argv[1], "user.proteus").decode())'
+  return JSON.parse(await run('python3', ['-c', script, path])) as Record<string, string>
 }
 
 /** The calls that a mount makes while `action` runs. */

@@ -3,10 +3,12 @@
 import { type ErrnoName, FsError } from '../../posix/errors.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import type { Awaitable, CallContext, Handle } from '../../vfs/filesystem.ts'
+import { AppendDetector, type AppendFindings } from './append-detector.ts'
 import type { ClientCaches } from './caches.ts'
 import { failureOf, type NfsConnection } from './connection.ts'
 import type { KeptBytes } from './kept-ranges.ts'
 import { NFS3, type Result } from './nfs3.ts'
+import { consistencyOf } from './nfs3-attributes.ts'
 import type { NfsNode } from './nodes.ts'
 import { WriteBehind } from './write-behind.ts'
 import { type WriteRoom, waitFor } from './write-room.ts'
@@ -22,6 +24,14 @@ export interface FileWritesOptions {
   readonly maxUnderWay: number
   /** Nothing is kept any more. */
   onIdle(): void
+  /** Appends went wrong, or nobody can tell whether they did. */
+  onAppends(found: AppendFindings): void
+}
+
+export interface ProgramWrite {
+  readonly offset: number
+  readonly data: Uint8Array
+  readonly append: boolean
 }
 
 interface Truncation {
@@ -49,6 +59,7 @@ export class FileWrites {
   readonly #flushes = new Map<number, (error: ErrnoName | undefined) => void>()
   readonly #settling = new Map<number, () => void>()
   #truncation: Truncation | undefined
+  readonly #appends = new AppendDetector()
 
   constructor(credential: OpaqueAuth, options: FileWritesOptions) {
     const { writeBytes, maxUnderWay, room } = options
@@ -85,10 +96,18 @@ export class FileWrites {
     return this.#machine.kept(offset, length)
   }
 
-  /** A program writes: the bytes are taken, to be sent later. */
-  write(context: CallContext, offset: number, data: Uint8Array): Awaitable<number> {
-    if (!this.#machine.admits()) return this.#options.room.wait(context).then(() => this.write(context, offset, data))
-    this.#options.room.files.add(this)
+  /** What became of what was appended. */
+  get appends(): AppendFindings {
+    return this.#appends.findings
+  }
+
+  /** A program writes: the bytes are taken, to be sent later. `append`: where this client believes the file to end. */
+  write(context: CallContext, { offset, data, append }: ProgramWrite): Awaitable<number> {
+    const { room, caches, node } = this.#options
+    if (!this.#machine.admits()) return room.wait(context).then(() => this.write(context, { offset, data, append }))
+    room.files.add(this)
+    if (!this.#appends.watching) this.#appends.begin(caches.size(node))
+    if (append) this.#appends.appended(offset, offset + data.length)
     this.#run(this.#machine.write(offset, data))
     return data.length
   }
@@ -169,10 +188,18 @@ export class FileWrites {
 
   #run(effects: readonly WriteEffect[]): void {
     for (const effect of effects) this.#do(effect)
+    if (this.#appends.watching) this.#judgeAppends()
     if (effects.length > 0 && this.idle) {
       this.#options.room.files.delete(this)
       this.#options.onIdle()
     }
+  }
+
+  #judgeAppends(): void {
+    const { dirtyBytes, sentBytes } = this.#machine.facts()
+    if (dirtyBytes + sentBytes > 0) return
+    const found = this.#appends.settled()
+    if (found !== undefined) this.#options.onAppends(found)
   }
 
   #do(effect: WriteEffect): void {
@@ -209,6 +236,7 @@ export class FileWrites {
   async #send({ request, offset, length, pieces, stability }: Sent): Promise<void> {
     const { node, connection, caches } = this.#options
     const change = caches.begin(node)
+    const repetitions = connection.repetitions(WRITE)
     const [first] = pieces
     const data = pieces.length === 1 && first !== undefined ? asBuffer(first) : Buffer.concat(pieces, length)
     let result: Result<'WRITE'> | undefined
@@ -217,15 +245,20 @@ export class FileWrites {
       result = await connection.call(WRITE, args, { credential: this.#credential })
     } catch (error) {
       caches.end(node, change)
+      this.#appends.doubt()
       this.#run(this.#machine.failed(request, FsError.from(error).code))
       return
     }
     caches.end(node, change, result.wcc)
     if (result.status !== 'NFS3_OK') {
+      this.#appends.doubt()
       this.#run(this.#machine.failed(request, failureOf(result).code))
       return
     }
-    const { count, committed, verifier } = result
+    const { count, committed, verifier, wcc } = result
+    this.#appends.answered({ start: offset, end: offset + Math.min(count, length), ...consistencyOf(wcc) })
+    // Whatever was executed twice has met its own bytes.
+    if (connection.repetitions(WRITE) !== repetitions) this.#appends.doubt()
     this.#run(
       this.#machine.written(request, {
         count: Math.min(count, length),
@@ -259,6 +292,7 @@ export class FileWrites {
     const truncation = this.#truncation
     if (truncation === undefined) return
     truncation.sent = true
+    this.#appends.doubt()
     truncation.send().then(
       () => truncation.over(),
       (error) => truncation.over(error),
