@@ -68,6 +68,11 @@ export class NfsLab {
     return directory
   }
 
+  /** kill -9 of the client on a directory; the mount goes with it. */
+  async killMount(directory: string): Promise<void> {
+    await this.#mounts[this.directories.indexOf(directory)]?.kill()
+  }
+
   #command(args: readonly string[]): Pick<DaemonCommand, 'program' | 'args' | 'folder' | 'announcesReady'> {
     return { program: process.execPath, args: [main, ...args], folder: this.folder, announcesReady: true }
   }

@@ -56,6 +56,7 @@ function factsOf(state: ClientState, id: NodeId): Record<string, string> {
   const facts = caches.attributes.facts(id)
   if (node === undefined) return {}
   const pages = caches.pages.facts(id)
+  const removed = silly.ofNode(id)
   const cache = facts && {
     validatedAt: time(facts.validatedAtMs),
     validUntil: time(facts.validUntilMs),
@@ -63,10 +64,10 @@ function factsOf(state: ClientState, id: NodeId): Record<string, string> {
     believed: facts.believed,
     why: facts.why,
     seen: change(facts.seen),
+    ...(removed === undefined ? {} : { removed: `was ${removed.was}; goes with the last close on this mount` }),
     ...(pages === undefined ? {} : { opens: pages.opens, invalidating: pages.invalidating }),
     ...(pages?.cachedUnder === undefined ? {} : { pagesCachedUnder: change(pages.cachedUnder) }),
   }
-  const removed = silly.ofNode(id)
   return {
     handle: node.handle.toString('hex'),
     ...(cache === undefined ? {} : { cache: JSON.stringify(cache) }),
