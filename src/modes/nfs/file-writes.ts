@@ -188,7 +188,7 @@ export class FileWrites {
 
   #run(effects: readonly WriteEffect[]): void {
     for (const effect of effects) this.#do(effect)
-    if (this.#appends.watching) this.#judgeAppends()
+    if (this.#appends.watching && this.#machine.settled) this.#judgeAppends()
     if (effects.length > 0 && this.idle) {
       this.#options.room.files.delete(this)
       this.#options.onIdle()
@@ -196,8 +196,6 @@ export class FileWrites {
   }
 
   #judgeAppends(): void {
-    const { dirtyBytes, sentBytes } = this.#machine.facts()
-    if (dirtyBytes + sentBytes > 0) return
     const found = this.#appends.settled()
     if (found !== undefined) this.#options.onAppends(found)
   }
