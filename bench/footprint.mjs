@@ -17,7 +17,7 @@ const IDLE_MS = 10_000
 /** Sample of idle CPU and memory. `folders` of 1000 files each are looked at and forgotten six times. */
 export async function sampleFootprint({ folders, settings }) {
   const placement = 'free'
-  return withSystem('proteus', { placement, label: 'footprint', settings }, async ({ mounts, pid }) => {
+  return withSystem('local', { placement, label: 'footprint', settings }, async ({ mounts, pid }) => {
     const { context } = settings
     const files = (what) =>
       run(['python3', program, what, mounts[0], String(folders), String(FILES_PER_FOLDER)], {
@@ -46,7 +46,7 @@ export async function sampleFootprint({ folders, settings }) {
       memory_growth_mib: growth(memory.slice(1)),
     }
     const detail = { files: folders * FILES_PER_FOLDER, residentMib: memory }
-    return { round: 1, placement, system: 'proteus', figures, errors, detail }
+    return { round: 1, placement, system: 'local', figures, errors, detail }
   })
 }
 

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { groups } from './measures.mjs'
 import { systemNames } from './systems.mjs'
 
-export const HELP = `Compares the speed of Proteus with the native directory, bindfs and npm fuse-native, in one run.
+export const HELP = `Compares the speed of the modes of Proteus with the native directory, bindfs, npm fuse-native and sshfs, in one run.
 
 usage: npm run bench -- [options]        or: proteus bench [options]
 
@@ -25,7 +25,8 @@ the benchmark itself could not run.
 
 examples:
   npm run bench -- --quick
-  npm run bench -- --only small --systems native,proteus,bindfs --rounds 5
+  npm run bench -- --only small --systems native,local,bindfs --rounds 5
+  npm run bench -- --only tree,calls --systems nfs,sshfs
   npm run bench -- --only seq,rand --dir /srv/scratch --json > result.json
 `
 

@@ -1,18 +1,22 @@
 // What is measured, in which order, and how long that takes. A step has a title, the seconds it took on an idle
 // machine of two CPUs (for the estimate of what remains), and `take`, which resolves to samples.
+import { sampleCalls } from './calls.mjs'
 import { sampleFootprint } from './footprint.mjs'
 import { missingForLookup, sampleLookup } from './lookup.mjs'
 import { missingProgram } from './processes.mjs'
 import { canDropCaches, sampleVisibility, sampleWorkloads } from './samples.mjs'
 import { missing } from './systems.mjs'
+import { sampleTcpPair } from './tcp-pair.mjs'
 
 const WORKLOADS = ['small', 'seq', 'rand', 'append', 'tree']
 
 const SECONDS = {
   native: { small: 1, seq: 3, rand: 8, append: 1, tree: 2 },
-  proteus: { small: 3, seq: 3, rand: 8, append: 1, tree: 7 },
+  local: { small: 3, seq: 3, rand: 8, append: 1, tree: 7 },
+  nfs: { small: 6, seq: 4, rand: 8, append: 1, tree: 12 },
   bindfs: { small: 3, seq: 3, rand: 8, append: 1, tree: 8 },
   'fuse-native': { small: 7, seq: 15, rand: 9, append: 1, tree: 20 },
+  sshfs: { small: 14, seq: 8, rand: 9, append: 2, tree: 45 },
 }
 
 /** The steps, and a note for each thing that cannot be measured here. */
@@ -33,6 +37,7 @@ export function makePlan(options, settings) {
     ...workloadSteps(wanted),
     ...lookupSteps(wanted),
     ...visibilitySteps(wanted),
+    ...callSteps(wanted),
     ...footprintSteps(wanted),
   ]
   return { steps, notes }
@@ -66,13 +71,20 @@ function workloadSteps({ options, settings, systems, notes, placements }) {
           take: async () => [await sampleWorkloads(system, { placement, round, groups, settings })],
         })
       }
+      if (!groups.includes('seq') || !systems.includes('nfs')) continue
+      steps.push({
+        title: `round ${round} of ${options.rounds}, ${placement}: two Node processes and TCP`,
+        system: 'TCP pair',
+        seconds: 1,
+        take: async () => [await sampleTcpPair({ placement, round, settings })],
+      })
     }
   }
   return steps
 }
 
 function lookupSteps({ options, settings, systems, notes, placements }) {
-  if (!options.groups.includes('lookup') || !systems.includes('proteus')) return []
+  if (!options.groups.includes('lookup') || !systems.includes('local')) return []
   const obstacle = missingForLookup()
   if (obstacle !== undefined) {
     notes.push(`lookup round trips: not measured: ${obstacle}`)
@@ -101,13 +113,25 @@ function visibilitySteps({ options, settings, systems, placements }) {
     }))
 }
 
+function callSteps({ options, settings, systems, placements }) {
+  if (!options.groups.includes('calls') || !systems.includes('nfs') || !placements.includes('free')) return []
+  return [
+    {
+      title: 'calls for each operation: nfs',
+      system: 'nfs',
+      seconds: 5,
+      take: async () => [await sampleCalls('nfs', { placement: 'free', settings })],
+    },
+  ]
+}
+
 function footprintSteps({ options, settings, systems, placements }) {
-  if (!options.groups.includes('footprint') || !systems.includes('proteus') || !placements.includes('free')) return []
+  if (!options.groups.includes('footprint') || !systems.includes('local') || !placements.includes('free')) return []
   const folders = options.quick ? 10 : 100
   return [
     {
       title: `footprint: idle CPU, and memory after ${folders},000 files were looked at and forgotten`,
-      system: 'proteus',
+      system: 'local',
       seconds: 40 + folders * 1.5,
       take: async () => [await sampleFootprint({ folders, settings })],
     },

@@ -29,6 +29,10 @@ export function findProgram(name) {
 const PACKAGES = {
   python3: 'python3',
   bindfs: 'bindfs',
+  sshfs: 'sshfs',
+  ssh: 'openssh-client',
+  'ssh-keygen': 'openssh-client',
+  sshd: 'openssh-server',
   taskset: 'util-linux',
   losetup: 'mount',
   mount: 'mount',

@@ -11,13 +11,18 @@ const SECTIONS = [
   { title: 'Workloads', groups: ['small', 'seq', 'rand', 'append', 'tree'] },
   { title: 'Driver against a bare C loop on /dev/fuse', groups: ['lookup'] },
   { title: 'Two mounts of one directory', groups: ['visibility'] },
+  { title: 'Calls to the server', groups: ['calls'] },
   { title: 'Footprint', groups: ['footprint'] },
 ]
 
 /** The order of the columns. */
-const OURS = ['proteus', 'driver']
-const PEERS = ['native', 'bindfs', 'fuse-native', 'bare C']
-const COLUMNS = ['native', 'proteus', 'bindfs', 'fuse-native', 'driver', 'bare C']
+const COLUMNS = ['native', 'local', 'nfs', 'bindfs', 'fuse-native', 'sshfs', 'TCP pair', 'driver', 'bare C']
+/** Whom each of ours is compared with. */
+const PEERS = {
+  local: ['native', 'bindfs', 'fuse-native'],
+  nfs: ['native', 'sshfs', 'TCP pair'],
+  driver: ['bare C'],
+}
 
 /** The whole report of a result (see run.mjs). */
 export function report(result) {
@@ -53,14 +58,15 @@ function header({ machine, data, options }) {
   ].join('\n')
 }
 
-/** Rows: metrics. Columns: each system's median, then how many times as fast as each peer ours is. Empty if no figures. */
+/** Rows: metrics. Columns: each system's median, then how many times as fast as its peers each of ours is. Empty if no figures. */
 export function figuresTable(samples, { groups, placement }) {
   const wanted = metrics.filter(({ group }) => groups.includes(group))
   const has = (system) => wanted.some(({ metric }) => summary(samples, { metric, placement, system }) !== null)
   const systems = COLUMNS.filter(has)
   if (systems.length === 0) return ''
-  const our = systems.find((system) => OURS.includes(system))
-  const peers = our === undefined ? [] : systems.filter((system) => PEERS.includes(system))
+  const pairs = Object.entries(PEERS).flatMap(([system, peers]) =>
+    peers.flatMap((against) => (systems.includes(system) && systems.includes(against) ? [{ system, against }] : [])),
+  )
 
   const rows = wanted.flatMap(({ metric, label }) => {
     const cells = systems.map((system) => {
@@ -68,10 +74,10 @@ export function figuresTable(samples, { groups, placement }) {
       return found === null ? '' : formatFigure(metric, found.median)
     })
     if (cells.every((cell) => cell === '')) return []
-    const ratios = peers.map((against) => formatRatio(comparison(samples, { metric, placement, system: our, against })))
+    const ratios = pairs.map((pair) => formatRatio(comparison(samples, { metric, placement, ...pair })))
     return [[label, ...cells, ...ratios]]
   })
-  return formatTable([['', ...systems, ...peers.map((name) => `× ${name}`)], ...rows])
+  return formatTable([['', ...systems, ...pairs.map(({ system, against }) => `${system} × ${against}`)], ...rows])
 }
 
 /** Those that were measured, one line each, and how many were not. */
@@ -80,15 +86,15 @@ export function targetsTable(judged) {
   const reached = known.filter(({ verdict }) => verdict === 'ok').length
   const title = `Targets: ${reached} of ${known.length} reached, ${judged.length - known.length} not measured`
   if (known.length === 0) return title
-  const rows = known.map(({ metric, against, placement, atLeast, atMost, measured, verdict }) => [
+  const rows = known.map(({ metric, system, against, placement, atLeast, atMost, measured, verdict }) => [
     labelOf(metric),
-    against === undefined ? '' : `× ${against}`,
+    against === undefined ? system : `${system} × ${against}`,
     placement,
     atLeast === undefined ? `≤ ${atMost}` : `≥ ${atLeast}`,
     atLeast === undefined ? measured.toFixed(1) : formatRatio(measured),
     verdict,
   ])
-  return `${title}\n${formatTable([['', 'against', 'placement', 'wanted', 'measured', ''], ...rows])}`
+  return `${title}\n${formatTable([['', 'what', 'placement', 'wanted', 'measured', ''], ...rows])}`
 }
 
 /** What was left out and what failed, one line each. */

@@ -5,6 +5,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Daemon, missingProgram, placed, unmountIfMounted } from './processes.mjs'
+import { missingSshfs, startSshfs } from './sshfs.mjs'
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 const cli = here('../dist/cli/main.js')
@@ -21,16 +22,8 @@ const systems = {
     },
   },
 
-  proteus: {
-    missing: () => missingDevice() ?? (existsSync(cli) ? undefined : 'it is not built: npm run build'),
-    async start({ data, targets, placement, context }) {
-      const command = [process.execPath, cli, 'up', '--mode', 'local', '--data', data, '--mounts', targets.join(',')]
-      const daemon = new Daemon(placed(placement, [...command, '--json']), { endSignal: 'SIGINT' })
-      const end = endLater(context, [daemon], targets)
-      const ready = await daemon.line(readyEvent, context)
-      return { mounts: targets, pid: ready.pid ?? daemon.pid, end }
-    },
-  },
+  local: proteus('local'),
+  nfs: proteus('nfs'),
 
   bindfs: {
     missing: () => missingDevice() ?? missingProgram('bindfs'),
@@ -54,6 +47,30 @@ const systems = {
       return { mounts: targets, pid: daemons[0].pid, end }
     },
   },
+
+  sshfs: {
+    missing: () => missingDevice() ?? missingSshfs(),
+    async start({ data, targets, placement, context }) {
+      const { server, clients } = await startSshfs({ data, targets, folder: `${targets[0]}-ssh`, placement, context })
+      const end = endLater(context, [...clients, server], targets)
+      for (const [at, client] of clients.entries()) await client.mounted(targets[at], context)
+      return { mounts: targets, pid: clients[0].pid, end }
+    },
+  },
+}
+
+/** Ours, in one of its modes. */
+function proteus(mode) {
+  return {
+    missing: () => missingDevice() ?? (existsSync(cli) ? undefined : 'it is not built: npm run build'),
+    async start({ data, targets, placement, context }) {
+      const command = [process.execPath, cli, 'up', '--mode', mode, '--data', data, '--mounts', targets.join(',')]
+      const daemon = new Daemon(placed(placement, [...command, '--json']), { endSignal: 'SIGINT' })
+      const end = endLater(context, [daemon], targets)
+      const ready = await daemon.line(readyEvent, context)
+      return { mounts: targets, pid: ready.pid ?? daemon.pid, end }
+    },
+  }
 }
 
 export const systemNames = Object.keys(systems)

@@ -3,8 +3,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { type MountedFileSystem, mount } from '../fuse/mount.ts'
-import { usersOf } from '../serving/processes.ts'
-import type { ParentMessage, ReadyMount, ServingMessage, ServingSpec } from '../serving/serving.ts'
+import type { Connection, Mode, RunningServer } from '../modes/mode.ts'
+import { usersOf } from '../serving/open-files.ts'
+import type { MountsBeside, ParentMessage, ReadyMount, ServingMessage, ServingSpec } from '../serving/serving.ts'
 import { unmount } from '../serving/target.ts'
 import { withControlDirectory } from '../vfs/control.ts'
 import { CliError, describeError, errorCode } from './exit.ts'
@@ -23,11 +24,22 @@ interface Running {
   close(): Promise<void>
 }
 
-async function startMounts(spec: Extract<ServingSpec, { role: 'mount' }>, log: Logger): Promise<Running> {
-  const { url, driver, options, modeOptions } = spec
-  const address = parseUrl(url, '/')
+type MountSpec = Extract<ServingSpec, { role: 'mount' }>
+
+async function startMounts(spec: MountSpec, log: Logger): Promise<Running> {
+  const address = parseUrl(spec.url, '/')
   const mode = await loadMode(address.mode)
-  const connection = await mode.connect(address, modeOptions)
+  return mountAll({ mode, connection: await mode.connect(address, spec.modeOptions), ...spec }, log)
+}
+
+interface MountsRequest extends Pick<MountSpec, 'url' | 'targets' | 'driver' | 'options'> {
+  readonly mode: Mode
+  readonly connection: Connection
+}
+
+/** Mounts a connection on directories; with the mounts it is closed, too. */
+async function mountAll(request: MountsRequest, log: Logger): Promise<Running> {
+  const { mode, connection, url, driver, options } = request
   const mounts: MountedFileSystem[] = []
   const ready: ReadyMount[] = []
   // Without those that were unmounted from outside: something else may be mounted there by now.
@@ -37,7 +49,7 @@ async function startMounts(spec: Extract<ServingSpec, { role: 'mount' }>, log: L
     await connection.close()
   }
   try {
-    for (const target of spec.targets) {
+    for (const target of request.targets) {
       const { fileSystem, control, kernelChecksPermissions, limitations = [] } = await connection.mount()
       let mounted: MountedFileSystem | undefined
       const controlled = withControlDirectory(fileSystem, control, {
@@ -100,11 +112,29 @@ async function startServer(spec: Extract<ServingSpec, { role: 'server' }>, log: 
   if (mode.serve === undefined) throw new Error(`mode ${mode.name} has no server`)
   const server = await mode.serve({ dataDirectory: data, host, port, options })
   log.info({ url: server.url, data }, 'serving')
-  return {
-    ready: { type: 'ready', url: server.url, mounts: [] },
-    ended: new Promise(() => undefined),
-    close: () => server.close(),
+  let beside: Running | undefined
+  try {
+    beside = spec.beside && (await mountBeside(server, spec.beside, data, log))
+  } catch (error) {
+    await server.close()
+    throw error
   }
+  return {
+    ready: { type: 'ready', url: server.url, mounts: beside?.ready.mounts ?? [] },
+    ended: new Promise(() => undefined),
+    close: async () => {
+      await beside?.close()
+      await server.close()
+    },
+  }
+}
+
+/** Mounts that show the server's volume without going through it: what is done on either is seen on the other. */
+async function mountBeside(server: RunningServer, mounts: MountsBeside, data: string, log: Logger): Promise<Running> {
+  const mode = await loadMode('local')
+  const connection = server.held && mode.connectBeside?.(server.held)
+  if (connection === undefined) throw new CliError('this server takes no local mounts beside it')
+  return mountAll({ mode, connection, url: `local:${data}`, ...mounts }, log)
 }
 
 /** Tells the parent, if it still listens. */

@@ -21,6 +21,7 @@ const COMMANDS: readonly CommandEntry[] = [
   { name: 'serve', summary: "run a mode's server alone", load: () => import('./serve.ts') },
   { name: 'mount', summary: 'mount one URL on one directory', load: () => import('./mount.ts') },
   { name: 'unmount', summary: 'unmount a directory', load: () => import('./unmount.ts') },
+  { name: 'switch', summary: 'give the mounts of a lab other semantics', load: () => import('./switch.ts') },
   { name: 'status', summary: 'show what runs and how it is', load: () => import('./status.ts') },
   { name: 'trace', summary: 'watch the requests of a mount', load: () => import('./trace.ts') },
   { name: 'info', summary: 'show what the file system knows of a file', load: () => import('./info.ts') },

@@ -79,13 +79,14 @@ function show(
   for (const { role, pid, alive } of processes) {
     output.line(`  ${alive ? green('runs') : red('dead')}  ${role} process ${pid}`)
   }
-  const lines = columns(mounts.map((mount) => [shown(mount.target), describeMount(mount)]))
+  const lines = columns(mounts.map((mount) => [shown(mount.target), describeMount(mount, state.mode)]))
   for (const [i, mount] of mounts.entries()) {
     output.line(`  ${'status' in mount ? green('ok  ') : red('bad ')}  ${lines[i]}`)
   }
 }
 
-function describeMount(mount: MountReport): string {
+function describeMount(mount: MountReport, labMode: string): string {
   if ('problem' in mount) return mount.problem
-  return `since ${mount.status.since}; more in ${shown(mount.target)}/.proteus/status`
+  const { mode } = mount.status
+  return `${mode === labMode ? '' : `${mode}, `}since ${mount.status.since}; more in ${shown(mount.target)}/.proteus/status`
 }

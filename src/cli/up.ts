@@ -3,11 +3,12 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Lab } from '../lab/lab.ts'
 import { OpenLab } from '../lab/open-lab.ts'
+import { listenForSwitch, type SwitchContext, type Switched, type SwitchRequest } from '../lab/switch-channel.ts'
 import { realTarget } from '../serving/directories.ts'
 import { readMountTable } from '../serving/mount-table.ts'
 import { type Driver, describeExit } from '../serving/serving.ts'
 import { checkLayout } from '../serving/target.ts'
-import { CliError } from './exit.ts'
+import { CliError, describeError } from './exit.ts'
 import { loadMode, modeNames } from './modes.ts'
 import { DAEMON } from './support/daemon-program.ts'
 import { explainStart } from './support/explain-start.ts'
@@ -24,6 +25,7 @@ import {
 } from './support/options.ts'
 import { createOutput, type Output, shown } from './support/output.ts'
 import { type StopSignals, stopOnSignals } from './support/signals.ts'
+import { describeModes, runSwitch, watchful } from './support/switching.ts'
 
 interface UpOptions {
   readonly mode: string
@@ -70,11 +72,7 @@ async function up(options: UpOptions): Promise<void> {
     modeOptions,
     detached,
     program: DAEMON,
-    onBusy: ({ target, users }) => {
-      const who = users.length > 0 ? ` by ${users.join(', ')}` : ''
-      output.warn(`${shown(target)} is in use${who}: it is detached, what is open there ends soon`)
-    },
-    onCleaned: (target) => output.warn(`${shown(target)} had a mount whose server had died: cleaned`),
+    ...watchful((text) => output.warn(text)),
   })
   const { lab } = open
   const stop = stopOnSignals(lab, output)
@@ -98,6 +96,7 @@ async function up(options: UpOptions): Promise<void> {
     stop.ignore()
     lab.release()
   }
+  const stopListening = detached ? () => undefined : await listen(open, output)
   output.result({
     event: 'ready',
     mode: mode.name,
@@ -107,21 +106,48 @@ async function up(options: UpOptions): Promise<void> {
     url: lab.url,
     processes: lab.processes,
   })
-  showReady(output, lab, { data, detached })
+  showReady(output, lab, { mode: mode.name, data, detached })
   if (detached) return
-  await watch(open, stop, output)
+  await watch(open, stop, output).finally(stopListening)
   stop.dispose()
+}
+
+/** Takes what `proteus switch` asks. A lab goes without it where there can be no socket. */
+function listen(open: OpenLab, output: Output): Promise<() => void> {
+  const { data } = open.plan
+  return listenForSwitch(data, (request, context) => answerSwitch(open, request, context, output)).catch((error) => {
+    output.warn(`\`proteus switch\` will not work, ${shown(data)} takes no sockets: ${describeError(error, false)}`)
+    return () => undefined
+  })
+}
+
+/** `proteus switch` of another terminal: done here, where the lab is. */
+async function answerSwitch(
+  open: OpenLab,
+  request: SwitchRequest,
+  context: SwitchContext,
+  output: Output,
+): Promise<Switched> {
+  const from = open.plan.mode
+  const switched = await runSwitch(open, request, context)
+  const { url, modes, processes, limitations } = switched
+  const { mode, targets } = open.plan
+  output.result({ event: 'switched', from, mode, modes, mounts: targets, url, processes })
+  for (const limitation of limitations) output.warn(limitation)
+  output.line(`${describeModes(modes)} (${url})`)
+  return switched
 }
 
 /** Waits for the end of the lab, however it comes, and cleans up after it. */
 async function watch(open: OpenLab, stop: StopSignals, output: Output): Promise<void> {
   const end = await open.lab.ended
   const left = await open.close()
+  const cleaned =
+    left.length === 0 ? 'the mounts are cleaned' : `still mounted: ${left.map((path) => shown(path)).join(', ')}`
+  if (end === 'lost') throw new CliError(`no mode could be started after a switch; ${cleaned}; its log is ${open.log}`)
   if (end !== 'closed') {
     const { role, pid } = end.process
     output.result({ event: 'died', role, pid, exit: end.exit, log: open.log })
-    const cleaned =
-      left.length === 0 ? 'the mounts are cleaned' : `still mounted: ${left.map((path) => shown(path)).join(', ')}`
     if (stop.requested) throw new CliError(`stopped by force; ${cleaned}`)
     const what = role === 'mount' ? 'the process that serves the mounts' : 'the server'
     const log = shown(open.log)
@@ -135,11 +161,17 @@ function sayStopped(output: Output): void {
   output.line('Unmounted and stopped.')
 }
 
-function showReady(output: Output, lab: Lab, { data, detached }: { data: string; detached: boolean }): void {
+function showReady(
+  output: Output,
+  lab: Lab,
+  { mode, data, detached }: { mode: string; data: string; detached: boolean },
+): void {
   const { bold, cyan, dim } = output.colors
   const proteus = invocation()
   const paths = lab.mounts.map(({ target }) => shown(target))
   const [a = '', b = a] = paths
+  const dataOption = shown(data) === '.proteus-data' ? '' : ` --data ${shown(data)}`
+  const other = mode === 'local' ? 'nfs' : 'local'
   output.line(`${bold('Proteus')} ${lab.url}`)
   output.line()
   for (const path of paths) output.line(`  ${cyan(path)}`)
@@ -150,7 +182,7 @@ function showReady(output: Output, lab: Lab, { data, detached }: { data: string;
   output.line(`  echo hello > ${a}/note && cat ${b}/note`)
   output.line(`  cat ${a}/.proteus/status`)
   output.line(`  ${proteus} trace ${a} ${dim('# and work there')}`)
+  output.line(`  ${proteus} switch ${other} ${b}${dataOption} ${dim('# the same files, other semantics')}`)
   output.line()
-  const dataOption = shown(data) === '.proteus-data' ? '' : ` --data ${shown(data)}`
   output.line(detached ? `\`${proteus} down${dataOption}\` unmounts and stops.` : 'Ctrl-C unmounts and stops.')
 }

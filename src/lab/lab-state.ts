@@ -2,12 +2,21 @@
 // It is written whole (a new file, renamed over the old), and claimed by linking, which only one process can.
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ModeOption } from '../modes/mode.ts'
 import { CliError, errorCode } from '../serving/errors.ts'
 import { isAlive, type ProcessId } from '../serving/processes.ts'
+import type { Driver, MountFlags } from '../serving/serving.ts'
+
+/** How the mounts of a lab are made: what another mode's are to have in common with them. */
+export interface MountSettings {
+  readonly driver: Driver
+  readonly options: MountFlags
+  readonly modeOptions: readonly ModeOption[]
+}
 
 export interface LabProcess extends ProcessId {
   readonly role: 'server' | 'mount'
-  /** The directories it serves; none for a server. */
+  /** The directories it serves; of a server those that are `local` beside it. */
   readonly targets: readonly string[]
 }
 
@@ -18,9 +27,10 @@ export interface LabState {
   readonly data: string
   /** Absolute. */
   readonly mounts: readonly string[]
+  readonly settings: MountSettings
   /** Where the mounts connect to, once it is known. */
   readonly url?: string
-  /** The `up` that started the lab. */
+  /** The `up` that started the lab, or the last `switch` of one that goes on without its `up`. */
   readonly owner: ProcessId
   /** The lab goes on without its owner. Otherwise its processes close by themselves when the owner is gone. */
   readonly detached: boolean
@@ -33,6 +43,16 @@ export const logPath = (data: string): string => join(data, 'proteus.log')
 
 export function isRunning(state: LabState): boolean {
   return isAlive(state.owner) || state.processes.some(isAlive)
+}
+
+/** The mounts that are `local` beside a server of the lab's mode. */
+export function localTargetsOf(state: Pick<LabState, 'processes'>): readonly string[] {
+  return state.processes.find(({ role }) => role === 'server')?.targets ?? []
+}
+
+/** The directories that its processes serve, or died of serving: those whose mounts were taken away before a switch are not. */
+export function servedTargetsOf({ mounts, processes }: Pick<LabState, 'mounts' | 'processes'>): string[] {
+  return mounts.filter((target) => processes.some(({ targets }) => targets.includes(target)))
 }
 
 /** What is written there, running or not; undefined if there is nothing. */
@@ -66,6 +86,25 @@ export function claimLab(state: LabState): boolean {
   }
 }
 
+/**
+ * Makes the lab of `old` that of `owner`; the new state, or undefined if the lab is not as in `old` any more. Only one
+ * process can: whoever has moved the old file away.
+ */
+export function takeOver(old: LabState, owner: ProcessId): LabState | undefined {
+  const state = { ...old, owner }
+  const draft = writeDraft(state)
+  try {
+    if (isAlive(old.owner) || !takeAway(old)) return undefined
+    linkSync(draft, labPath(old.data))
+    return state
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return undefined
+    throw error
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
 export function writeLab(state: LabState): void {
   renameSync(writeDraft(state), labPath(state.data))
 }
@@ -76,7 +115,7 @@ export function removeLab(data: string, owner: ProcessId): void {
   if (state !== undefined && isSame(state.owner, owner)) rmSync(labPath(data), { force: true })
 }
 
-/** Removes what a dead lab left. False if by now another `up` has replaced it, which must not lose its own. */
+/** Removes what `old` was read from. False if by now it is somebody else's, who must not lose it. */
 function takeAway(old: LabState): boolean {
   const aside = `${labPath(old.data)}.${process.pid}.old`
   try {
@@ -144,6 +183,19 @@ function isLabProcess(value: unknown): boolean {
   )
 }
 
+export function isMountSettings(value: unknown): value is MountSettings {
+  return (
+    isObject(value) &&
+    (value.driver === 'kernel' || value.driver === 'portable') &&
+    isObject(value.options) &&
+    Array.isArray(value.modeOptions) &&
+    value.modeOptions.every(isModeOption)
+  )
+}
+
+const isModeOption = (value: unknown): boolean =>
+  isObject(value) && typeof value.name === 'string' && (value.value === undefined || typeof value.value === 'string')
+
 function isLabState(value: unknown): value is LabState {
   return (
     isObject(value) &&
@@ -151,6 +203,7 @@ function isLabState(value: unknown): value is LabState {
     typeof value.mode === 'string' &&
     typeof value.data === 'string' &&
     isStrings(value.mounts) &&
+    isMountSettings(value.settings) &&
     (value.url === undefined || typeof value.url === 'string') &&
     isProcessId(value.owner) &&
     typeof value.detached === 'boolean' &&

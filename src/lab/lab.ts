@@ -1,8 +1,17 @@
 // A lab: the serving processes that `proteus up` starts and ends. A mode with a server gets one process for it and one
-// for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts.
+// for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts. With
+// both modes in one lab, the local mounts are in the server's process.
 import type { ModeOption } from '../modes/mode.ts'
-import { signal } from '../serving/processes.ts'
-import type { Driver, Exit, MountFlags, ReadyMount, ServingProcess, ServingSpec } from '../serving/serving.ts'
+import { endProcess, signal as sendSignal, waitForEnd } from '../serving/processes.ts'
+import {
+  type Driver,
+  type Exit,
+  type MountFlags,
+  type ReadyMount,
+  type ServingProcess,
+  type ServingSpec,
+  targetsOf,
+} from '../serving/serving.ts'
 import type { LabProcess } from './lab-state.ts'
 
 export interface LabPlan {
@@ -11,6 +20,8 @@ export interface LabPlan {
   /** Absolute, as are the targets. */
   readonly data: string
   readonly targets: readonly string[]
+  /** Those of the targets that are `local` beside a server of another mode. */
+  readonly localTargets?: readonly string[]
   readonly driver: Driver
   readonly options: MountFlags
   readonly modeOptions: readonly ModeOption[]
@@ -25,8 +36,34 @@ export interface LabDependencies {
   onChange(lab: Lab): void
 }
 
-/** Why a lab is over: everything was closed in peace, or one of its processes died. */
-export type LabEnd = 'closed' | { readonly process: LabProcess; readonly exit: Exit }
+/**
+ * Why a lab is over: everything was closed in peace; one of its processes died; or it was lost, since neither another
+ * mode nor the one before could be started.
+ */
+export type LabEnd = 'closed' | 'lost' | { readonly process: LabProcess; readonly exit: Exit }
+
+/** How `Lab.end` ends processes. */
+export interface EndOptions {
+  /** How long they have, in milliseconds, before they are killed. */
+  readonly graceMs: number
+  /** Their mounts have been taken away: they are ending already, and are asked to only if they do not. */
+  readonly ending?: boolean
+}
+
+export interface LaunchOptions {
+  /** Where a server is to listen; 0: any free port. */
+  readonly port?: number
+  /** Nothing more is started once it is aborted. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * How long a process without mounts has to end by itself, in milliseconds. It does not where another mount namespace has
+ * a copy of them.
+ */
+const ENDING_MS = 3000
+/** How long a process has to close that has nothing to lose, since it never got ready, in milliseconds. */
+const UNREADY_MS = 2000
 
 export class Lab {
   url: string | undefined
@@ -35,9 +72,11 @@ export class Lab {
   readonly ended: Promise<LabEnd>
   readonly #dependencies: LabDependencies
   readonly #started: ServingProcess[] = []
-  readonly #gone = new Set<ServingProcess>()
+  readonly #gone = new Map<ServingProcess, Exit>()
+  readonly #starting = new Set<ServingProcess>()
   /** Killed on purpose. */
   readonly #crashed = new Set<ServingProcess>()
+  #switching = false
   #stopping = false
   #end!: (end: LabEnd) => void
 
@@ -53,22 +92,86 @@ export class Lab {
     return this.#started.map(describe)
   }
 
+  /** `stop` has been asked for. */
+  get stopping(): boolean {
+    return this.#stopping
+  }
+
   /** Starts everything; if something fails, what was started is stopped again. */
   async start(plan: LabPlan): Promise<void> {
-    const { mode, data, driver, options, modeOptions } = plan
     try {
-      let url = `${mode}:${data}`
-      if (plan.hasServer) url = (await this.#launch({ role: 'server', mode, data, host: '127.0.0.1', port: 0 })).url
-      this.url = url
-      const groups = plan.hasServer ? plan.targets.map((target) => [target]) : [plan.targets]
-      for (const targets of groups) {
-        const spec = { role: 'mount', url, targets, driver, options, modeOptions } as const
-        this.mounts.push(...(await this.#launch(spec)).mounts)
-      }
+      await this.launch(plan)
     } catch (error) {
       await this.stop()
       throw error
     }
+  }
+
+  /** Takes over processes that another one has started: `url` is their server's, or names the volume. */
+  adopt(processes: readonly ServingProcess[], url: string | undefined): void {
+    this.url = url
+    for (const serving of processes) this.#add(serving)
+  }
+
+  /** Starts those processes of a plan that are not there. */
+  async launch(plan: LabPlan, { port = 0, signal }: LaunchOptions = {}): Promise<void> {
+    const { mode, data, driver, options, modeOptions, hasServer, localTargets = [] } = plan
+    const hasAlready = this.#started.some(({ spec }) => spec.role === 'server')
+    if (!hasServer) this.url = `${mode}:${data}`
+    else if (!hasAlready) {
+      const beside = localTargets.length > 0 ? { beside: { targets: localTargets, driver, options } } : {}
+      const server = { role: 'server', mode, data, host: '127.0.0.1', port, ...beside } as const
+      const { url, mounts } = await this.#launch(server, signal)
+      this.url = url
+      this.mounts.push(...mounts)
+    }
+    const url = this.url ?? ''
+    const served = this.processes.flatMap(({ targets }) => targets)
+    const missing = plan.targets.filter((target) => !served.includes(target))
+    const groups = hasServer ? missing.map((target) => [target]) : missing.length > 0 ? [missing] : []
+    for (const targets of groups) {
+      const spec = { role: 'mount', url, targets, driver, options, modeOptions } as const
+      this.mounts.push(...(await this.#launch(spec, signal)).mounts)
+    }
+  }
+
+  /** While `change` runs, the lab survives whatever ends. What should not have is found afterwards. */
+  async whileSwitching<T>(change: () => Promise<T>): Promise<T> {
+    this.#switching = true
+    try {
+      return await change()
+    } finally {
+      this.#switching = false
+      for (const serving of this.#started) this.#judge(serving)
+    }
+  }
+
+  /** Ends processes for others to take their places. Returns those that had to be killed. */
+  async end(
+    which: (process: LabProcess) => boolean,
+    { graceMs, ending = false }: EndOptions,
+  ): Promise<readonly LabProcess[]> {
+    const killed: LabProcess[] = []
+    const group = this.#started.filter((serving) => which(describe(serving)))
+    for (const serving of group) this.#crashed.add(serving)
+    await Promise.all(
+      group.map(async (serving) => {
+        if (ending) await waitForEnd(serving.id, ENDING_MS)
+        const wasReady = !this.#starting.has(serving)
+        if ((await endProcess(serving.id, wasReady ? graceMs : UNREADY_MS)) === 'killed' && wasReady)
+          killed.push(describe(serving))
+      }),
+    )
+    const gone = new Set(group.flatMap((serving) => describe(serving).targets))
+    this.#keep(this.#started, (serving) => !group.includes(serving))
+    this.#keep(this.mounts, ({ target }) => !gone.has(target))
+    this.#dependencies.onChange(this)
+    return killed
+  }
+
+  /** Neither this mode nor another could be started: there is nothing to wait for any more. */
+  lose(): void {
+    this.#end('lost')
   }
 
   /** Mounts first, then the server. Resolves when all processes have ended. */
@@ -76,16 +179,28 @@ export class Lab {
     this.#stopping = true
     for (const role of ['mount', 'server'] as const) {
       const group = this.#started.filter((serving) => serving.spec.role === role)
-      for (const serving of group) signal(serving.id, 'SIGTERM')
-      await Promise.all(group.map((serving) => serving.exited))
+      await Promise.all(group.map((serving) => this.#stopOne(serving)))
     }
+    // Stopped between two modes it has no process whose end would tell.
+    this.#end('closed')
+  }
+
+  async #stopOne(serving: ServingProcess): Promise<void> {
+    if (this.#starting.has(serving)) {
+      // It may wait for a server, and hears of nothing before that answers. However it ends, it is asked to.
+      this.#crashed.add(serving)
+      await endProcess(serving.id, UNREADY_MS)
+    } else {
+      sendSignal(serving.id, 'SIGTERM')
+    }
+    await serving.exited
   }
 
   /** kill -9 of one process, which the lab survives: it waits for `startAgain`. Resolves when the process is gone. */
   async crash(part: Part): Promise<void> {
     const serving = this.#find(part)
     this.#crashed.add(serving)
-    signal(serving.id, 'SIGKILL')
+    sendSignal(serving.id, 'SIGKILL')
     await serving.exited
   }
 
@@ -105,7 +220,7 @@ export class Lab {
 
   /** At once and without closing anything. */
   kill(): void {
-    for (const serving of this.#started) signal(serving.id, 'SIGKILL')
+    for (const serving of this.#started) sendSignal(serving.id, 'SIGKILL')
   }
 
   /** The processes go on without this one. */
@@ -121,27 +236,52 @@ export class Lab {
     return found
   }
 
-  #launch(spec: ServingSpec): ServingProcess['ready'] {
+  /** Does not wait for it any longer once `signal` is aborted. */
+  async #launch(spec: ServingSpec, signal?: AbortSignal): Promise<Awaited<ServingProcess['ready']>> {
+    signal?.throwIfAborted()
     const serving = this.#dependencies.start(spec)
-    this.#started.push(serving)
+    this.#add(serving)
     this.#dependencies.onChange(this)
-    serving.exited.then((exit) => this.#exited(serving, exit))
     // Asked to stop before this one was there: it must not be left behind.
-    if (this.#stopping) signal(serving.id, 'SIGTERM')
-    return serving.ready
+    if (this.#stopping) sendSignal(serving.id, 'SIGTERM')
+    this.#starting.add(serving)
+    const ready = serving.ready.finally(() => this.#starting.delete(serving))
+    if (signal === undefined) return ready
+    let stopWaiting = (): void => undefined
+    const aborted = new Promise<never>((_, reject) => {
+      stopWaiting = () => reject(signal.reason)
+      signal.addEventListener('abort', stopWaiting)
+    })
+    return Promise.race([ready, aborted]).finally(() => signal.removeEventListener('abort', stopWaiting))
+  }
+
+  #add(serving: ServingProcess): void {
+    this.#started.push(serving)
+    serving.exited.then((exit) => this.#exited(serving, exit))
+  }
+
+  #keep<T>(list: T[], wanted: (item: T) => boolean): void {
+    list.splice(0, list.length, ...list.filter(wanted))
   }
 
   #exited(serving: ServingProcess, exit: Exit): void {
-    this.#gone.add(serving)
-    if (this.#crashed.has(serving)) return
+    this.#gone.set(serving, exit)
+    if (!this.#switching) this.#judge(serving)
+  }
+
+  #judge(serving: ServingProcess): void {
+    const exit = this.#gone.get(serving)
+    if (exit === undefined || this.#crashed.has(serving)) return
     if (exit.code !== 0) this.#end({ process: describe(serving), exit })
-    else if (this.#started.every((one) => one.spec.role === 'server' || this.#gone.has(one))) this.#end('closed')
+    else if (this.#started.every((one) => isMerelyServer(one) || this.#gone.has(one))) this.#end('closed')
   }
 }
 
 function describe({ id, spec }: ServingProcess): LabProcess {
-  return { ...id, role: spec.role, targets: spec.role === 'mount' ? spec.targets : [] }
+  return { ...id, role: spec.role, targets: targetsOf(spec) }
 }
+
+const isMerelyServer = ({ spec }: ServingProcess): boolean => spec.role === 'server' && targetsOf(spec).length === 0
 
 /** The port in a server's URL, as in `nfs://127.0.0.1:2049/export`. */
 export function portOf(url: string): number {

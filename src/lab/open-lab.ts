@@ -3,11 +3,23 @@
 import { makeDirectory } from '../serving/directories.ts'
 import { CliError } from '../serving/errors.ts'
 import { isAlive, type ProcessId, processNow, waitForEnd } from '../serving/processes.ts'
-import { type StartOptions, startServing } from '../serving/serving.ts'
+import { adoptServing, type ServingSpec, type StartOptions, startServing } from '../serving/serving.ts'
 import { shown } from '../serving/shown.ts'
 import { cleanTargets, prepareTarget } from '../serving/target.ts'
-import { Lab, type LabPlan, type Part } from './lab.ts'
-import { claimLab, type LabState, logPath, readLab, removeLab, writeLab } from './lab-state.ts'
+import { Lab, type LabPlan, type Part, portOf } from './lab.ts'
+import {
+  claimLab,
+  type LabProcess,
+  type LabState,
+  localTargetsOf,
+  logPath,
+  readLab,
+  removeLab,
+  servedTargetsOf,
+  takeOver,
+  writeLab,
+} from './lab-state.ts'
+import { type SwitchOptions, switchLab } from './switch-lab.ts'
 
 /** How long a lab that is closing by itself may take before a new one gives up, in milliseconds. */
 const ORPHAN_MS = 10_000
@@ -23,42 +35,85 @@ export interface LabRequest extends LabPlan {
   onCleaned?(target: string): void
 }
 
+/** What a command that takes over a running lab brings along. */
+export type AdoptRequest = Pick<LabRequest, 'program' | 'onBusy' | 'onCleaned' | 'hasServer'>
+
 export class OpenLab {
   readonly lab: Lab
   readonly log: string
-  readonly #request: LabRequest
+  readonly #request: Pick<LabRequest, 'onCleaned'>
   readonly #owner: ProcessId
-  readonly #prepared: string[] = []
+  /** The directories that are mounted on by now, or were. */
+  readonly #prepared: string[]
+  #plan: LabPlan
+  #switching: Promise<void> | undefined
 
-  private constructor(request: LabRequest, first: LabState) {
-    const { data, program, onBusy } = request
+  private constructor(request: Omit<AdoptRequest, 'hasServer'>, plan: LabPlan, first: LabState) {
+    const { program, onBusy } = request
     this.#request = request
     this.#owner = first.owner
-    this.log = logPath(data)
+    this.#plan = plan
+    this.#prepared = first.processes.length > 0 ? [...first.mounts] : []
+    this.log = logPath(plan.data)
     const options = { program, log: this.log, ...(onBusy === undefined ? {} : { onBusy }) }
     this.lab = new Lab({
       start: (spec) => startServing(spec, options),
-      onChange: ({ processes, url }) => writeLab({ ...first, processes, ...(url === undefined ? {} : { url }) }),
+      onChange: ({ processes, url }) =>
+        writeLab({ ...first, ...stateOf(this.#plan), processes, ...(url === undefined ? {} : { url }) }),
     })
   }
 
   /** Makes the data directory and claims it; fails with a message for people if a lab runs there. Starts nothing. */
   static async claim(request: LabRequest): Promise<OpenLab> {
-    const { mode, data, targets, detached } = request
+    const { data, targets, detached } = request
     makeDirectory(data, 0o700)
     const owner = processNow(process.pid)
     if (owner === undefined) throw new CliError('/proc is not mounted: it is needed to tell processes apart')
-    const first: LabState = { version: 1, mode, data, mounts: targets, owner, detached, processes: [] }
+    const first: LabState = {
+      version: 1,
+      data,
+      mounts: targets,
+      owner,
+      detached,
+      processes: [],
+      ...stateOf(request),
+    }
     await waitForOrphans(data)
     if (!claimLab(first)) throw new CliError(describeRunning(data))
-    return new OpenLab(request, first)
+    return new OpenLab(request, request, first)
+  }
+
+  /** Takes over a lab that goes on without its owner. Fails with a message for people if somebody else has it. */
+  static adopt(old: LabState, request: AdoptRequest): OpenLab {
+    const { data, mode, settings } = old
+    const owner = processNow(process.pid)
+    const state = owner && takeOver(old, owner)
+    if (state === undefined) throw new CliError(`another command is at work on the lab on ${shown(data)}: try again`)
+    const localTargets = localTargetsOf(old)
+    const targets = servedTargetsOf(old)
+    const plan: LabPlan = { mode, data, targets, localTargets, hasServer: request.hasServer, ...settings }
+    const open = new OpenLab(request, plan, state)
+    open.lab.adopt(
+      state.processes.filter(isAlive).map((process) => adoptServing(process, specOf(process, plan, state.url))),
+      state.url,
+    )
+    return open
+  }
+
+  get isSwitching(): boolean {
+    return this.#switching !== undefined
+  }
+
+  /** How the lab is now. */
+  get plan(): LabPlan {
+    return this.#plan
   }
 
   /** Mounts. If that fails, nothing of the lab is left. */
   async start(): Promise<void> {
     try {
-      await this.#prepare(this.#request.targets)
-      await this.lab.start(this.#request)
+      await this.#prepare(this.#plan.targets)
+      await this.lab.start(this.#plan)
     } catch (error) {
       await this.abandon()
       throw error
@@ -71,26 +126,66 @@ export class OpenLab {
     await this.lab.startAgain(part)
   }
 
+  /**
+   * Other semantics on the same directories. If that fails, the lab is as it was before, or over if not even that can be
+   * had; either way the error is one for people.
+   */
+  async switchTo(plan: LabPlan, options: SwitchOptions): Promise<void> {
+    if (this.#switching !== undefined) throw new CliError('the lab is being switched already')
+    const { lab } = this
+    const prepare = async (target: string): Promise<readonly string[]> => {
+      // Programs that go on meanwhile must not keep the mounts from coming back.
+      const { cleaned, hidden } = await prepareTarget(target, { mayHide: true })
+      if (cleaned) this.#request.onCleaned?.(target)
+      return hidden
+    }
+    const use = (used: LabPlan): void => {
+      this.#plan = used
+    }
+    this.#switching = lab.whileSwitching(() => switchLab({ lab, before: this.#plan, plan, prepare, use }, options))
+    try {
+      await this.#switching
+    } finally {
+      this.#switching = undefined
+    }
+  }
+
   /** Stops everything in peace. Returns the mounts that could not be taken away. */
   async close(): Promise<string[]> {
     await this.lab.stop()
+    if (this.#switching !== undefined) {
+      await this.#switching.catch(() => undefined)
+      await this.lab.stop()
+    }
     return this.abandon()
   }
 
   /** Cleans up after processes that have ended. Returns the mounts that could not be taken away. */
   async abandon(): Promise<string[]> {
     const left = await cleanTargets(this.#prepared)
-    removeLab(this.#request.data, this.#owner)
+    removeLab(this.#plan.data, this.#owner)
     return left
   }
 
   async #prepare(targets: readonly string[]): Promise<void> {
     for (const target of targets) {
       const { cleaned } = await prepareTarget(target)
-      this.#prepared.push(target)
+      if (!this.#prepared.includes(target)) this.#prepared.push(target)
       if (cleaned) this.#request.onCleaned?.(target)
     }
   }
+}
+
+function stateOf({ mode, driver, options, modeOptions }: LabPlan): Pick<LabState, 'mode' | 'settings'> {
+  return { mode, settings: { driver, options, modeOptions } }
+}
+
+/** What a process was told to do when it was started. */
+function specOf({ role, targets }: LabProcess, plan: LabPlan, url = ''): ServingSpec {
+  const { mode, data, driver, options, modeOptions } = plan
+  if (role === 'mount') return { role, url, targets, driver, options, modeOptions }
+  const beside = targets.length > 0 ? { beside: { targets, driver, options } } : {}
+  return { role, mode, data, host: '127.0.0.1', port: url === '' ? 0 : portOf(url), ...beside }
 }
 
 /** A lab whose owner was killed closes by itself; that may take a moment. */

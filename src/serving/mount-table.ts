@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs'
 
 export interface MountEntry {
   readonly target: string
+  /** `major:minor` of the files in it: several mounts of one file system have the same. */
+  readonly device: string
   /** `ext4`, `fuse.proteus`. */
   readonly type: string
   /** What is mounted: a device, `proteus:local`. */
@@ -19,10 +21,10 @@ export function parseMountTable(text: string): MountEntry[] {
   for (const line of text.split('\n')) {
     // 36 35 98:0 /root /target options optional-fields… - type source super-options
     const [left = '', right = ''] = line.split(' - ', 2)
-    const target = left.split(' ')[4]
+    const [, , device, , target] = left.split(' ')
     const [type, source] = right.split(' ')
-    if (target === undefined || type === undefined || source === undefined) continue
-    entries.push({ target: unescapeField(target), type, source: unescapeField(source) })
+    if (device === undefined || target === undefined || type === undefined || source === undefined) continue
+    entries.push({ target: unescapeField(target), device, type, source: unescapeField(source) })
   }
   return entries
 }
@@ -40,6 +42,23 @@ export function mountOf(path: string, table: readonly MountEntry[]): MountEntry 
     if (isInside && entry.target.length >= (best?.target.length ?? 0)) best = entry
   }
   return best
+}
+
+/** Those of `targets` that have a FUSE mount. */
+export function fuseMountedOf(targets: readonly string[], table: readonly MountEntry[]): string[] {
+  return targets.filter((target) => {
+    const entry = mountedOn(target, table)
+    return entry !== undefined && isFuse(entry)
+  })
+}
+
+/** What keeps the mount on `target` alive, or would go with it: mounts inside it, and other mounts of its file system. */
+export function entangledWith(target: string, table: readonly MountEntry[]): MountEntry[] {
+  const mounted = mountedOn(target, table)
+  return table.filter(
+    (entry) =>
+      entry !== mounted && (entry.target.startsWith(`${target}/`) || (mounted && entry.device === mounted.device)),
+  )
 }
 
 export const isFuse = (entry: MountEntry): boolean => entry.type === 'fuse' || entry.type.startsWith('fuse.')

@@ -1,5 +1,5 @@
-// Processes by id and start time: an id alone may by now be somebody else's. And who uses a mount. All from /proc.
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+// Processes by id and start time: an id alone may by now be somebody else's. All from /proc.
+import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 
 export interface ProcessId {
@@ -61,36 +61,4 @@ export async function endProcess(target: ProcessId, graceMs: number): Promise<En
   signal(target, 'SIGKILL')
   await waitForEnd(target, graceMs)
   return 'killed'
-}
-
-/**
- * Programs with a working directory, root or open file under `directory`, as `name (pid)`; without the right to look
- * at others' processes, only one's own. Reads links in /proc, which asks no mounted file system anything.
- */
-export function usersOf(directory: string): string[] {
-  const isUnder = (path: string): boolean => path === directory || path.startsWith(`${directory}/`)
-  const users: string[] = []
-  for (const pid of readdirSync('/proc')) {
-    if (!/^\d+$/.test(pid)) continue
-    try {
-      const links = [`/proc/${pid}/cwd`, `/proc/${pid}/root`, ...openFiles(pid)]
-      if (!links.some((link) => isUnder(target(link)))) continue
-      users.push(`${readFileSync(`/proc/${pid}/comm`, 'utf8').trim()} (${pid})`)
-    } catch {
-      // Not ours to look at, or gone by now.
-    }
-  }
-  return users
-}
-
-function openFiles(pid: string): string[] {
-  return readdirSync(`/proc/${pid}/fd`).map((fd) => `/proc/${pid}/fd/${fd}`)
-}
-
-function target(link: string): string {
-  try {
-    return readlinkSync(link)
-  } catch {
-    return ''
-  }
 }

@@ -4,11 +4,12 @@
 // process apart from the command that starts it, in a session of its own, where Ctrl-C in a terminal does not reach it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { MountFlags } from '../fuse/mount.ts'
 import type { ModeOption } from '../modes/mode.ts'
 import type { KernelAbilities } from '../vfs/filesystem.ts'
 import { CliError } from './errors.ts'
-import { type ProcessId, processNow } from './processes.ts'
+import { isAlive, type ProcessId, processNow } from './processes.ts'
 
 export type { MountFlags } from '../fuse/mount.ts'
 
@@ -32,7 +33,20 @@ export type ServingSpec =
       readonly port: number
       /** The mode's own; absent: none. */
       readonly options?: readonly ModeOption[]
+      /** Mounts of mode `local` in the server's own process, which has the files. */
+      readonly beside?: MountsBeside
     }
+
+export interface MountsBeside {
+  readonly targets: readonly string[]
+  readonly driver: Driver
+  readonly options: MountFlags
+}
+
+/** The directories that a process serves. */
+export function targetsOf(spec: ServingSpec): readonly string[] {
+  return (spec.role === 'mount' ? spec.targets : spec.beside?.targets) ?? []
+}
 
 export interface ReadyMount {
   readonly target: string
@@ -102,6 +116,26 @@ export function startServing(spec: ServingSpec, { program, log, onBusy }: StartO
   // Whoever waits for it gets the error; a start that is given up has nobody waiting.
   ready.catch(() => undefined)
   return { id, spec, ready, exited, release: () => release(child) }
+}
+
+/** How often a process that is not a child is looked at, in milliseconds. */
+const LOOK_MS = 50
+
+/** A serving process that another command has started and released: how it ended only its parent would have heard. */
+export function adoptServing(id: ProcessId, spec: ServingSpec): ServingProcess {
+  const url = spec.role === 'mount' ? spec.url : ''
+  return {
+    id,
+    spec,
+    ready: Promise.resolve({ type: 'ready', url, mounts: [] }),
+    exited: endOf(id),
+    release: () => undefined,
+  }
+}
+
+async function endOf(id: ProcessId): Promise<Exit> {
+  while (isAlive(id)) await delay(LOOK_MS, undefined, { ref: false })
+  return { code: 0, signal: null }
 }
 
 function release(child: ChildProcess): void {

@@ -1,11 +1,13 @@
 // The directories that are mounted on: making them ready, and taking mounts off them.
 import { randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import { addon } from '../host/addon.ts'
 import { runChild } from './child-io.ts'
 import { makeDirectory } from './directories.ts'
-import { CliError, usageError } from './errors.ts'
+import { CliError, errorCode, usageError } from './errors.ts'
 import { isFuse, mountedOn, readMountTable } from './mount-table.ts'
+import { usersOf } from './open-files.ts'
 import { shown } from './shown.ts'
 
 /** How long a mount has to show that it is there, in milliseconds. */
@@ -25,11 +27,18 @@ export async function targetState(target: string): Promise<TargetState> {
   return probe.stderr.includes('Transport endpoint is not connected') ? 'stale' : 'mounted'
 }
 
+export interface PreparedTarget {
+  readonly cleaned: boolean
+  /** Names in the directory itself. */
+  readonly hidden: readonly string[]
+}
+
 /**
  * Makes `target` ready to be mounted on: takes stale mounts off, creates it if it is missing. Refuses a directory that
- * is mounted on or has content, which the mount would hide. Returns whether a stale mount was cleaned.
+ * is mounted on. What is in it the mount would hide: that is refused, too, unless it `mayHide`. Returns whether a stale
+ * mount was cleaned, and what will be hidden.
  */
-export async function prepareTarget(target: string): Promise<{ cleaned: boolean }> {
+export async function prepareTarget(target: string, { mayHide = false } = {}): Promise<PreparedTarget> {
   const name = shown(target)
   let cleaned = false
   let state = await targetState(target)
@@ -45,10 +54,11 @@ export async function prepareTarget(target: string): Promise<{ cleaned: boolean 
     throw new CliError(`${name} is mounted already: choose another directory, or \`proteus unmount ${name}\` first`)
   }
   makeDirectory(target)
-  if (readdirSync(target).length > 0) {
+  const hidden = readdirSync(target)
+  if (hidden.length > 0 && !mayHide) {
     throw new CliError(`${name} is not empty, and a mount would hide what is in it: choose an empty or new directory`)
   }
-  return { cleaned }
+  return { cleaned, hidden }
 }
 
 /** Refuses sets of directories that would lie on or in each other. Paths are absolute. */
@@ -73,6 +83,37 @@ export async function unmount(target: string, { lazy = false } = {}): Promise<vo
   if (result.status === 'ok') return
   const message = result.stderr.trim() || 'fusermount3 failed'
   throw Object.assign(new CliError(message), message.includes('busy') ? { code: 'EBUSY' } : {})
+}
+
+/** What a program that has just ended had open may still be on its way out: how often, and after how many ms, to look. */
+const BUSY_TRIES = 10
+const BUSY_MS = 50
+
+/**
+ * Takes a mount that nobody uses off `target`. Fails with a message for people, and has changed nothing, if it is in use
+ * or does not answer.
+ */
+export async function unmountUnused(target: string): Promise<void> {
+  const isGone = (): boolean => mountedOn(target, readMountTable()) === undefined
+  for (let tries = 1; ; tries++) {
+    try {
+      const patience = delay(ANSWER_MS, 'silent' as const, { ref: false })
+      const outcome = await Promise.race([unmount(target), patience])
+      if (outcome !== 'silent' || isGone()) return
+    } catch (error) {
+      if (isGone()) return
+      if (errorCode(error) !== 'EBUSY') throw error
+      if (tries < BUSY_TRIES) {
+        await delay(BUSY_MS)
+        continue
+      }
+      const users = usersOf(target)
+      throw new CliError(`${shown(target)} is in use${users.length > 0 ? ` by ${users.join(', ')}` : ''}`, {
+        cause: error,
+      })
+    }
+    throw new CliError(`${shown(target)} does not answer`)
+  }
 }
 
 /**

@@ -43,6 +43,17 @@ describe.skipIf(notRoot.otherUsers)(`a user without root (${notRoot.otherUsers ?
       echo more >> mount/b/d/n; cat mount/a/d/n`)
     expect(work).toEqual({ code: 0, stderr: '', stdout: 'hello\nnobody\nhello\nd\nsame\nhello\nmore\n' })
 
+    const [mixed] = await user.json('switch', 'nfs', 'mount/b', '-o', 'actimeo=1')
+    expect(Object.values(mixed?.modes ?? {})).toEqual(['local', 'nfs'])
+    expect(await user.shell('cat mount/a/d/n mount/b/d/n')).toMatchObject({ stdout: 'hello\nmore\nhello\nmore\n' })
+    const sleeper = user.start('/bin/sh', ['-c', 'cd mount/b && echo there && exec sleep 50'])
+    await new Promise((resolve) => sleeper.child.stdout?.once('data', resolve))
+    const refused = await user.proteus('switch', 'local')
+    expect(refused).toMatchObject({ code: 1, stdout: expect.stringMatching(/^ {2}s\w+ \(\d+\) +working dir/m) })
+    sleeper.child.kill('SIGKILL')
+    await sleeper.finished
+    await user.json('switch', 'local')
+
     for (const kind of ['lockf', 'flock'] as const) {
       const locks = await user.shell(
         `${tryBoth(kind)} mount/a/big mount/b/big; ${tryBoth(kind)} mount/a/big mount/b/d/n`,

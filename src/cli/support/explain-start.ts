@@ -15,7 +15,8 @@ export async function explainStart(error: unknown, url: string): Promise<unknown
   return new CliError(message, { cause: error })
 }
 
-async function mountsOf(url: string): Promise<string[]> {
+/** The mounts that show `url`, as far as they answer. */
+export async function mountsOf(url: string): Promise<string[]> {
   const targets = new Set(
     readMountTable()
       .filter(isProbablyOurs)

@@ -17,7 +17,12 @@ export interface StopSignals {
   dispose(): void
 }
 
-export function stopOnSignals(target: Stoppable, output: Output): StopSignals {
+/** `notice` is printed when the first one comes. */
+export function stopOnSignals(
+  target: Stoppable,
+  output: Output,
+  notice = 'Stopping … (once more to force)',
+): StopSignals {
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   let requested = false
   let ignored = false
@@ -29,7 +34,7 @@ export function stopOnSignals(target: Stoppable, output: Output): StopSignals {
       return
     }
     requested = true
-    output.line('\nStopping … (once more to force)')
+    output.line(`\n${notice}`)
     target.stop()
   }
   for (const name of names) process.on(name, onSignal)

@@ -1,18 +1,19 @@
 // Mode `local`: POSIX semantics without a network. One process holds the volume and serves all of its mounts.
 import { LockService } from '../../store/lock-service.ts'
 import { Volume } from '../../store/volume.ts'
-import type { Connection, Mode, ModeMount } from '../mode.ts'
+import type { Connection, HeldVolume, Mode, ModeMount } from '../mode.ts'
 import { LocalFileSystem } from './client.ts'
 import { LocalLocks } from './locks.ts'
 
 class LocalConnection implements Connection {
   readonly #volume: Volume
-  readonly #locks = new LockService()
+  readonly #locks: LockService
   readonly #mounts = new Set<LocalFileSystem>()
   #nextMount = 1
 
-  constructor(volume: Volume) {
+  constructor({ volume, locks = new LockService() }: HeldVolume) {
     this.#volume = volume
+    this.#locks = locks
   }
 
   mount(): ModeMount {
@@ -44,9 +45,8 @@ class LocalConnection implements Connection {
     }
   }
 
-  close(): Promise<void> {
-    return this.#volume.close()
-  }
+  /** Whoever opened the volume closes it. */
+  async close(): Promise<void> {}
 }
 
 export const localMode: Mode = {
@@ -54,6 +54,9 @@ export const localMode: Mode = {
   summary: 'POSIX semantics, no network: what happens on one mount is seen at once on all',
   async connect({ directory }) {
     if (directory === undefined) throw new Error('mode local needs a data directory: local:DIR')
-    return new LocalConnection(await Volume.open(directory))
+    const volume = await Volume.open(directory)
+    const connection = new LocalConnection({ volume })
+    return { mount: () => connection.mount(), close: () => volume.close() }
   },
+  connectBeside: (held) => new LocalConnection(held),
 }

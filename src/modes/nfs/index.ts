@@ -81,6 +81,10 @@ export const nfsMode: Mode = {
     const settings = parseServerOptions(request)
     const server = await NfsServer.start({ directory, host, port, ...settings })
     const name = server.host.includes(':') ? `[${server.host}]` : server.host
-    return { url: `nfs://${name}:${server.port}${settings.exports[0]?.path ?? '/'}`, close: () => server.close() }
+    return {
+      url: `nfs://${name}:${server.port}${settings.exports[0]?.path ?? '/'}`,
+      held: { volume: server.volume },
+      close: () => server.close(),
+    }
   },
 }

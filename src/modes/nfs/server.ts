@@ -48,11 +48,11 @@ export class NfsServer {
   readonly rpc: OncServer
   /** Where the portmapper listens, if there is one. */
   readonly portmapPort: number | undefined
-  readonly #volume: Volume
+  readonly volume: Volume
   readonly #listeners: readonly Listener[]
 
   private constructor(volume: Volume, rpc: OncServer, [tcp, ...others]: readonly [Listener, ...Listener[]]) {
-    this.#volume = volume
+    this.volume = volume
     this.rpc = rpc
     this.#listeners = [tcp, ...others]
     this.host = tcp.address.host
@@ -83,7 +83,7 @@ export class NfsServer {
 
   async close(): Promise<void> {
     await closeAll(this.#listeners)
-    await this.#volume.close()
+    await this.volume.close()
   }
 }
 

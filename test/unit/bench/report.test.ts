@@ -82,14 +82,14 @@ describe('units', () => {
 describe('rounds', () => {
   const samples = [
     sample('bindfs', 1, { stat_ops_s: 100 }),
-    sample('proteus', 1, { stat_ops_s: 200 }),
+    sample('local', 1, { stat_ops_s: 200 }),
     sample('bindfs', 2, { stat_ops_s: 10 }),
-    sample('proteus', 2, { stat_ops_s: 30 }),
+    sample('local', 2, { stat_ops_s: 30 }),
     sample('bindfs', 3, { stat_ops_s: 1000 }),
-    sample('proteus', 3, { stat_ops_s: 1000 }),
-    sample('proteus', 1, { stat_ops_s: 7 }, 'one-cpu'),
+    sample('local', 3, { stat_ops_s: 1000 }),
+    sample('local', 1, { stat_ops_s: 7 }, 'one-cpu'),
   ]
-  const wanted = { metric: 'stat_ops_s', placement: 'free', system: 'proteus' }
+  const wanted = { metric: 'stat_ops_s', placement: 'free', system: 'local' }
 
   it('compares within a round and takes the median of the ratios', () => {
     // The ratio of the medians would be 200 / 100 as well by chance; of the means, 1.1.
@@ -111,15 +111,15 @@ describe('rounds', () => {
 
 describe('targets', () => {
   const table: Target[] = [
-    { metric: 'untar_s', system: 'proteus', against: 'bindfs', placement: 'free', atLeast: 1 },
-    { metric: 'idle_cpu_percent', system: 'proteus', placement: 'free', atMost: 1 },
+    { metric: 'untar_s', system: 'local', against: 'bindfs', placement: 'free', atLeast: 1 },
+    { metric: 'idle_cpu_percent', system: 'local', placement: 'free', atMost: 1 },
   ]
 
   it('are reached at the wanted value itself', () => {
     const samples = [
       sample('bindfs', 1, { untar_s: 2 }),
-      sample('proteus', 1, { untar_s: 2 }),
-      sample('proteus', 1, { idle_cpu_percent: 1 }),
+      sample('local', 1, { untar_s: 2 }),
+      sample('local', 1, { idle_cpu_percent: 1 }),
     ]
     expect(judge(samples, table).map(({ measured, verdict }) => [measured, verdict])).toEqual([
       [1, 'ok'],
@@ -128,13 +128,13 @@ describe('targets', () => {
   })
 
   it('are short beyond it', () => {
-    const samples = [sample('bindfs', 1, { untar_s: 2 }), sample('proteus', 1, { untar_s: 2.1, idle_cpu_percent: 1.1 })]
+    const samples = [sample('bindfs', 1, { untar_s: 2 }), sample('local', 1, { untar_s: 2.1, idle_cpu_percent: 1.1 })]
     expect(judge(samples, table).map(({ verdict }) => verdict)).toEqual(['short', 'short'])
   })
 
   it('are not measured without figures, and no growth at all is a figure', () => {
     expect(judge([], table).map(({ verdict }) => verdict)).toEqual(['not measured', 'not measured'])
-    expect(judge([sample('proteus', 1, { idle_cpu_percent: 0 })], table)[1]).toMatchObject({
+    expect(judge([sample('local', 1, { idle_cpu_percent: 0 })], table)[1]).toMatchObject({
       measured: 0,
       verdict: 'ok',
     })
@@ -143,7 +143,7 @@ describe('targets', () => {
   it('name metrics that exist, once each', () => {
     const known = new Set(metrics.map(({ metric }) => metric))
     expect(targets.filter(({ metric }) => !known.has(metric))).toEqual([])
-    const keys = targets.map(({ metric, placement, against }) => `${metric} ${placement} ${against}`)
+    const keys = targets.map(({ metric, system, placement, against }) => `${system} ${metric} ${placement} ${against}`)
     expect(new Set(keys).size).toBe(targets.length)
   })
 })
@@ -180,22 +180,22 @@ describe('tables', () => {
     const samples = [
       sample('native', 1, { stat_ops_s: 400, untar_s: 1 }),
       sample('bindfs', 1, { stat_ops_s: 100, untar_s: null }),
-      sample('proteus', 1, { stat_ops_s: 200, untar_s: 4 }),
+      sample('local', 1, { stat_ops_s: 200, untar_s: 4 }),
     ]
     expect(figuresTable(samples, { groups: ['small', 'tree'], placement: 'free' }).split('\n')).toEqual([
-      '                      native  proteus  bindfs  × native  × bindfs',
-      'stat (/s)                400      200     100      0.50      2.00',
-      'untar 1500 files (s)       1        4              0.25',
+      '                      native  local  bindfs  local × native  local × bindfs',
+      'stat (/s)                400    200     100            0.50            2.00',
+      'untar 1500 files (s)       1      4                    0.25',
     ])
     expect(figuresTable(samples, { groups: ['seq'], placement: 'free' })).toBe('')
     expect(figuresTable(samples, { groups: groups, placement: 'one-cpu' })).toBe('')
   })
 
   it('counts the targets reached, and shows no line without a figure', () => {
-    const judged = judge([sample('proteus', 1, { idle_cpu_percent: 0.2 })])
+    const judged = judge([sample('local', 1, { idle_cpu_percent: 0.2 })])
     const lines = targetsTable(judged).split('\n')
     expect(lines[0]).toBe(`Targets: 1 of 1 reached, ${targets.length - 1} not measured`)
-    expect(lines.slice(2)).toEqual([expect.stringMatching(/^CPU of the idle daemon.* free +≤ 1 +0\.2 +ok$/)])
+    expect(lines.slice(2)).toEqual([expect.stringMatching(/^CPU of the idle daemon.* local +free +≤ 1 +0\.2 +ok$/)])
   })
 })
 
@@ -215,7 +215,7 @@ describe('report', () => {
     options: { rounds: 3 },
     samples: [
       { ...sample('bindfs', 2, { stat_ops_s: 100, untar_s: null }), errors: { untar_s: 'exit 2: no space\n' } },
-      sample('proteus', 2, { stat_ops_s: 250 }),
+      sample('local', 2, { stat_ops_s: 250 }),
     ],
     notes: ['fuse-native: not measured: fusermount is not installed: apt-get install fuse3'],
   }
@@ -226,7 +226,7 @@ describe('report', () => {
     expect(text).toContain('Workloads, as the scheduler likes\n')
     expect(text).toContain('fuse-native: not measured: fusermount is not installed')
     expect(text).toContain(`bindfs, free, round 2: ${labelOf('untar_s')}: exit 2: no space\n`)
-    expect(text).toMatch(/stat \(\/s\) +× bindfs +free +≥ 1\.5 +2\.50 +ok/)
+    expect(text).toMatch(/stat \(\/s\) +local × bindfs +free +≥ 1\.5 +2\.50 +ok/)
     expect(text).not.toContain('client cold')
   })
 })

@@ -9,6 +9,7 @@ import {
   parseLab,
   readLab,
   removeLab,
+  takeOver,
   writeLab,
 } from '../../../src/lab/lab-state.ts'
 import { isAlive, type ProcessId, parseStartTime, processNow } from '../../../src/serving/processes.ts'
@@ -28,6 +29,7 @@ const lab = (owner: ProcessId, changes: Partial<LabState> = {}): LabState => ({
   mode: 'local',
   data,
   mounts: ['/mnt/a'],
+  settings: { driver: 'kernel', options: { ro: true }, modeOptions: [{ name: 'noac' }] },
   owner,
   detached: false,
   processes: [],
@@ -76,6 +78,17 @@ describe('lab.json', () => {
     expect(readdirSync(data)).toEqual(['lab.json'])
   })
 
+  test('is taken over once, from an owner that is gone', () => {
+    const left = lab(departed, { detached: true, processes: [{ ...self, role: 'mount', targets: [] }] })
+    writeLab(left)
+    expect(takeOver(left, self)).toEqual({ ...left, owner: self })
+    expect(readLab(data)).toEqual({ ...left, owner: self })
+    expect(takeOver(left, self)).toBeUndefined()
+    expect(takeOver(lab(self), self)).toBeUndefined()
+    expect(readLab(data)).toEqual({ ...left, owner: self })
+    expect(readdirSync(data)).toEqual(['lab.json'])
+  })
+
   test('is refused when it is damaged: nothing is signalled on its word', () => {
     const sound = lab(self)
     const broken: unknown[] = [
@@ -83,6 +96,8 @@ describe('lab.json', () => {
       [],
       { ...sound, version: 2 },
       { ...sound, mounts: [1] },
+      { ...sound, settings: undefined },
+      { ...sound, settings: { ...sound.settings, modeOptions: [{ name: 'actimeo', value: 3 }] } },
       { ...sound, owner: { pid: -1, startTime: 1 } },
       { ...sound, owner: { pid: 1, startTime: 1 } },
       { ...sound, processes: [{ ...self, role: 'king', targets: [] }] },

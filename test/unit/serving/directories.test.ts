@@ -22,7 +22,7 @@ describe('realTarget', () => {
 
   test('asks nothing in a FUSE mount, where a link would have to be read', () => {
     symlinkSync('elsewhere', join(root, 'link'))
-    const table = [{ target: root, type: 'fuse.proteus', source: 'proteus:local' }]
+    const table = [{ target: root, device: '0:50', type: 'fuse.proteus', source: 'proteus:local' }]
     expect(realTarget(join(root, 'link'), table)).toBe(join(root, 'link'))
     expect(realTarget(join(root, 'link'), [])).toBe(join(root, 'elsewhere'))
   })

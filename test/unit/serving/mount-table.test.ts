@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { isFuse, isProbablyOurs, mountedOn, mountOf, parseMountTable } from '../../../src/serving/mount-table.ts'
+import {
+  entangledWith,
+  isFuse,
+  isProbablyOurs,
+  mountedOn,
+  mountOf,
+  parseMountTable,
+} from '../../../src/serving/mount-table.ts'
 
 const TABLE = parseMountTable(`\
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
@@ -13,7 +20,7 @@ const TABLE = parseMountTable(`\
 describe('mount table', () => {
   test('is read with escapes and optional fields', () => {
     expect(TABLE.map(({ target }) => target)).toEqual(['/', '/srv/mount/a', '/srv/a b\\c', '/srv/mount/a', '/srv/ü'])
-    expect(TABLE[2]).toEqual({ target: '/srv/a b\\c', type: 'fuse.sshfs', source: 'me@host:/x\ty' })
+    expect(TABLE[2]).toEqual({ target: '/srv/a b\\c', device: '0:51', type: 'fuse.sshfs', source: 'me@host:/x\ty' })
   })
 
   test('tells the uppermost mount on a directory', () => {
@@ -30,5 +37,17 @@ describe('mount table', () => {
   test('tells ours from others', () => {
     expect(TABLE.filter(isFuse).map(({ type }) => type)).toEqual(['fuse.proteus', 'fuse.sshfs', 'fuse.lab'])
     expect(TABLE.filter(isProbablyOurs).map(({ type }) => type)).toEqual(['fuse.proteus', 'fuse.lab'])
+  })
+
+  test('tells what would go with a mount, or keep it alive', () => {
+    const table = parseMountTable(`\
+90 22 0:50 / /m/a rw - fuse.proteus proteus:local rw
+91 22 0:51 / /m/ab rw - fuse.proteus proteus:local rw
+92 90 0:52 / /m/a/inside rw - tmpfs none rw
+93 22 0:50 /sub /elsewhere rw - fuse.proteus proteus:local rw
+`)
+    expect(entangledWith('/m/a', table).map(({ target }) => target)).toEqual(['/m/a/inside', '/elsewhere'])
+    expect(entangledWith('/m/ab', table)).toEqual([])
+    expect(entangledWith('/m/none', table)).toEqual([])
   })
 })

@@ -1,0 +1,220 @@
+import { describe, expect, test } from 'vitest'
+import { CliError } from '../../../src/cli/exit.ts'
+import { Lab, type LabPlan } from '../../../src/lab/lab.ts'
+import { movingIn, type SwitchOptions, switchLab } from '../../../src/lab/switch-lab.ts'
+import { type Exit, type ServingProcess, type ServingSpec, targetsOf } from '../../../src/serving/serving.ts'
+
+/** Process ids that no process has: signals to them go nowhere, and all of them have ended. */
+const NOBODY = 2 ** 30
+
+const LOCAL: LabPlan = {
+  mode: 'local',
+  hasServer: false,
+  data: '/data',
+  targets: ['/m/a', '/m/b'],
+  driver: 'kernel',
+  options: {},
+  modeOptions: [],
+}
+const NFS: LabPlan = { ...LOCAL, mode: 'nfs', hasServer: true }
+const MIXED: LabPlan = { ...NFS, localTargets: ['/m/a'] }
+
+/** A lab whose processes exist in this test only; `events` is what was done to it. */
+async function stage(before: LabPlan, fails: (spec: ServingSpec) => boolean = () => false) {
+  const events: string[] = []
+  const ends: ((exit: Exit) => void)[] = []
+  let next = NOBODY
+  let settled = false
+  const name = (spec: ServingSpec): string =>
+    spec.role === 'server' ? `server ${spec.mode} ${spec.port}` : `mount ${spec.url.split(':')[0]}`
+  const lab = new Lab({
+    start(spec): ServingProcess {
+      events.push([name(spec), ...targetsOf(spec)].join(' '))
+      const url = spec.role === 'mount' ? spec.url : `${spec.mode}://127.0.0.1:1234/`
+      const ready =
+        settled && fails(spec)
+          ? Promise.reject(new CliError(`no ${name(spec)}`))
+          : Promise.resolve({ type: 'ready', url, mounts: [] } as const)
+      ready.catch(() => undefined)
+      return {
+        id: { pid: next++, startTime: 0 },
+        spec,
+        ready,
+        exited: new Promise((resolve) => ends.push(resolve)),
+        release: () => undefined,
+      }
+    },
+    onChange: () => undefined,
+  })
+  await lab.start(before)
+  settled = true
+  events.length = 0
+  const plans: LabPlan[] = []
+  return {
+    lab,
+    events,
+    ends,
+    plans,
+    /** Switches; mounts in `busy` are in use. */
+    async switchTo(plan: LabPlan, { busy = [], ...options }: Partial<SwitchOptions> & { busy?: string[] } = {}) {
+      const unmount = async (target: string): Promise<void> => {
+        if (busy.includes(target)) throw new CliError(`${target} is in use`)
+        events.push(`unmount ${target}`)
+      }
+      const prepare = async (target: string): Promise<readonly string[]> => {
+        events.push(`prepare ${target}`)
+        return target === '/m/b' ? ['late'] : []
+      }
+      const switching = { lab, before, plan, prepare, use: (used: LabPlan) => void plans.push(used) }
+      await lab.whileSwitching(() => switchLab(switching, { force: false, unmount, ...options }))
+    },
+  }
+}
+
+describe('switchLab', () => {
+  test('takes the mounts away, then starts the new mode', async () => {
+    const { lab, events, plans, switchTo } = await stage(LOCAL)
+    const hidden: unknown[] = []
+    await switchTo(NFS, { onHidden: (...args) => void hidden.push(args) })
+    expect(hidden).toEqual([['/m/b', ['late']]])
+    expect(events).toEqual([
+      'unmount /m/a',
+      'unmount /m/b',
+      'prepare /m/a',
+      'prepare /m/b',
+      'server nfs 0',
+      'mount nfs /m/a',
+      'mount nfs /m/b',
+    ])
+    expect(plans).toEqual([NFS])
+    expect(lab.url).toBe('nfs://127.0.0.1:1234/')
+    expect(lab.processes.map(({ targets }) => targets)).toEqual([[], ['/m/a'], ['/m/b']])
+  })
+
+  test('by force asks nobody', async () => {
+    const { events, switchTo } = await stage(NFS)
+    await switchTo(LOCAL, { force: true, busy: ['/m/a'] })
+    expect(events).toEqual(['prepare /m/a', 'prepare /m/b', 'mount local /m/a /m/b'])
+  })
+
+  test('leaves the server and the mounts in it alone if they stay what they are', async () => {
+    const { events, switchTo } = await stage(MIXED)
+    await switchTo({ ...MIXED, modeOptions: [{ name: 'noac' }] })
+    expect(events).toEqual(['unmount /m/b', 'prepare /m/b', 'mount nfs /m/b'])
+  })
+
+  test('starts a server of the same mode where it was', async () => {
+    const { events, switchTo } = await stage(MIXED)
+    await switchTo({ ...NFS, localTargets: ['/m/b'] })
+    expect(events.slice(2)).toEqual(['prepare /m/a', 'prepare /m/b', 'server nfs 1234 /m/b', 'mount nfs /m/a'])
+  })
+
+  test('changes nothing if the first mount is in use', async () => {
+    const { lab, events, switchTo } = await stage(LOCAL)
+    const [process] = lab.processes
+    await expect(switchTo(NFS, { busy: ['/m/a'] })).rejects.toThrow('/m/a is in use')
+    expect(events).toEqual([])
+    expect(lab.processes).toEqual([process])
+  })
+
+  test('brings back what was taken away before one was found in use', async () => {
+    const nfs = await stage(NFS)
+    await expect(nfs.switchTo(LOCAL, { busy: ['/m/b'] })).rejects.toThrow('/m/b is in use')
+    expect(nfs.events).toEqual(['unmount /m/a', 'prepare /m/a', 'mount nfs /m/a'])
+    const local = await stage(LOCAL)
+    await expect(local.switchTo(NFS, { busy: ['/m/b'] })).rejects.toThrow('/m/b is in use')
+    expect(local.events).toEqual(['unmount /m/a', 'prepare /m/a', 'prepare /m/b', 'mount local /m/a /m/b'])
+  })
+
+  test('goes back to the mode before, on the same port, if the new one does not start', async () => {
+    const { lab, events, plans, switchTo } = await stage(
+      NFS,
+      (spec) => spec.role === 'mount' && /^local/.test(spec.url),
+    )
+    await expect(switchTo(LOCAL)).rejects.toThrow('no mount local')
+    expect(events.slice(-5)).toEqual([
+      'prepare /m/a',
+      'prepare /m/b',
+      'server nfs 1234',
+      'mount nfs /m/a',
+      'mount nfs /m/b',
+    ])
+    expect(plans.at(-1)).toEqual(NFS)
+    expect(lab.processes.map(({ targets }) => targets)).toEqual([[], ['/m/a'], ['/m/b']])
+  })
+
+  test('goes back on another port if the old one is taken', async () => {
+    const { events, switchTo } = await stage(
+      NFS,
+      (spec) => (spec.role === 'mount' && /^local/.test(spec.url)) || (spec.role === 'server' && spec.port === 1234),
+    )
+    await expect(switchTo(LOCAL)).rejects.toThrow('no mount local')
+    expect(events.slice(-3)).toEqual(['server nfs 0', 'mount nfs /m/a', 'mount nfs /m/b'])
+  })
+
+  test('is lost if neither mode starts', async () => {
+    const { lab, switchTo } = await stage(NFS, () => true)
+    await expect(switchTo(LOCAL)).rejects.toThrow(/^no mount local; mode nfs could not be started again .* is over$/)
+    expect(await lab.ended).toBe('lost')
+    expect(lab.processes).toEqual([])
+  })
+
+  test('goes back when it is interrupted between two starts', async () => {
+    const stopping = new AbortController()
+    const { events, switchTo } = await stage(LOCAL, (spec) => {
+      if (spec.role === 'server') stopping.abort()
+      return false
+    })
+    await expect(switchTo(NFS, { signal: stopping.signal })).rejects.toThrow('interrupted: the mounts are local')
+    expect(events.slice(2)).toEqual([
+      'prepare /m/a',
+      'prepare /m/b',
+      'server nfs 0',
+      'prepare /m/a',
+      'prepare /m/b',
+      'mount local /m/a /m/b',
+    ])
+  })
+
+  test('a process that stays and dies meanwhile is found dead afterwards', async () => {
+    const { lab, ends, switchTo } = await stage(NFS)
+    const unmount = async (): Promise<void> => {
+      // The server, and a mount that goes, which may end as it likes.
+      for (const end of ends) end({ code: null, signal: 'SIGKILL' })
+    }
+    await switchTo({ ...NFS, modeOptions: [{ name: 'noac' }] }, { unmount })
+    expect(await lab.ended).toMatchObject({ process: { role: 'server' }, exit: { signal: 'SIGKILL' } })
+  })
+
+  test('a new process that ends before it is ready is no death of the lab', async () => {
+    const { lab, ends, switchTo } = await stage(LOCAL, (spec) => {
+      if (spec.role === 'server') queueMicrotask(() => ends.at(-1)?.({ code: 1, signal: null }))
+      return spec.role === 'server'
+    })
+    await expect(switchTo(NFS)).rejects.toThrow('no server nfs 0')
+    const over = await Promise.race([lab.ended, new Promise((resolve) => setImmediate(() => resolve('goes on')))])
+    expect(over).toBe('goes on')
+  })
+
+  test('goes nowhere when the lab is stopped', async () => {
+    const { lab, events, switchTo } = await stage(LOCAL, (spec) => {
+      if (spec.role === 'server') void lab.stop()
+      return spec.role === 'server'
+    })
+    await expect(switchTo(NFS)).rejects.toThrow('no server nfs 0')
+    expect(events.at(-1)).toBe('server nfs 0')
+  })
+})
+
+describe('movingIn', () => {
+  test('everything moves with the process that has the files', () => {
+    expect(movingIn(LOCAL, NFS)).toEqual({ everything: true, targets: ['/m/a', '/m/b'] })
+    expect(movingIn(NFS, MIXED)).toEqual({ everything: true, targets: ['/m/a', '/m/b'] })
+    expect(movingIn(MIXED, { ...MIXED, options: { ro: true } })).toEqual({
+      everything: true,
+      targets: ['/m/a', '/m/b'],
+    })
+    expect(movingIn(MIXED, MIXED)).toEqual({ everything: false, targets: ['/m/b'] })
+    expect(movingIn(NFS, { ...NFS, options: { ro: true } })).toEqual({ everything: false, targets: ['/m/a', '/m/b'] })
+  })
+})
