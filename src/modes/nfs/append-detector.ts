@@ -6,8 +6,8 @@
 // One file, by episodes: from the first write of a program until all of it has reached the server. Only then is it known
 // in which order the server executed our WRITEs, which it may choose.
 //
-// What it cannot see: a server that does not say what was before, or not in one step with the write; a WRITE that had to
-// be repeated, since the first one may have been executed (such episodes are counted as unjudged); others' writes
+// What it cannot see: a server that does not say what was before (nfs-ganesha) and a WRITE that had to be repeated, which
+// may have been executed twice (both are counted as unjudged); one that does not look and write in one step; others' writes
 // between ours that did not make the file grow; and appends of others over ours: those they would have to count.
 import { compareTimespec } from '../../posix/attributes.ts'
 import type { ChangeAttributes } from '../../vfs/change-attributes.ts'
