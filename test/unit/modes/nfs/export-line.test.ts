@@ -1,5 +1,9 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { ModeOptionError } from '../../../../src/modes/mode.ts'
 import { ANYBODY, parseExport } from '../../../../src/modes/nfs/export-line.ts'
+import { Export } from '../../../../src/modes/nfs/exports.ts'
+import { seed } from '../../../support/random.ts'
 
 const guarded = { readOnly: true, squash: 'root' } as const
 
@@ -68,5 +72,42 @@ describe('a line of exports(5)', () => {
   ])('refuses %j', (line, message) => {
     expect(() => parseExport(line)).toThrow(expect.objectContaining({ name: 'ModeOptionError' }))
     expect(() => parseExport(line)).toThrow(message)
+  })
+
+  it(`is an export, or one clear mistake, whatever it is (seed ${seed()})`, () => {
+    const part = fc.constantFrom(
+      '/export',
+      '/a',
+      ' ',
+      '"',
+      '(',
+      ')',
+      ',',
+      'rw',
+      'all_squash',
+      'anonuid=',
+      '7',
+      '-',
+      '::1',
+      '*',
+      '\\040',
+    )
+    const line = fc
+      .array(fc.oneof(part, part, part, fc.string({ maxLength: 3 })), { maxLength: 12 })
+      .map((all) => all.join(''))
+    fc.assert(
+      fc.property(line, (text) => {
+        let options: ReturnType<typeof parseExport>
+        try {
+          options = parseExport(text)
+        } catch (error) {
+          expect(error).toBeInstanceOf(ModeOptionError)
+          return
+        }
+        expect(options.path).toMatch(/^\/export/)
+        if (!/\0/.test(options.path)) expect(new Export(options).clients.length).toBeGreaterThan(0)
+      }),
+      { seed: seed(), numRuns: 3000 },
+    )
   })
 })
