@@ -107,10 +107,10 @@ async function end(mounted: MountedFileSystem, log: Logger): Promise<void> {
 }
 
 async function startServer(spec: Extract<ServingSpec, { role: 'server' }>, log: Logger): Promise<Running> {
-  const { host, port, data } = spec
+  const { host, port, data, options = [] } = spec
   const mode = await loadMode(spec.mode)
   if (mode.serve === undefined) throw new Error(`mode ${mode.name} has no server`)
-  const server = await mode.serve({ dataDirectory: data, host, port })
+  const server = await mode.serve({ dataDirectory: data, host, port, options })
   log.info({ url: server.url, data }, 'serving')
   let beside: Running | undefined
   try {

@@ -5,7 +5,8 @@ import { describeError, EXIT, type ExitCode, exitCodeOf, usageError } from './ex
 
 /** What each command's file exports: its arguments, options, help and action. */
 export interface CommandModule {
-  define(command: Command): void
+  /** `args`: the whole command line, for a command whose options depend on what it is asked for. */
+  define(command: Command, args: readonly string[]): void | Promise<void>
 }
 
 interface CommandEntry {
@@ -25,6 +26,7 @@ const COMMANDS: readonly CommandEntry[] = [
   { name: 'trace', summary: 'watch the requests of a mount', load: () => import('./trace.ts') },
   { name: 'info', summary: 'show what the file system knows of a file', load: () => import('./info.ts') },
   { name: 'net', summary: 'show or set the network of a mount', load: () => import('./net.ts') },
+  { name: 'orphans', summary: 'find what NFS clients that died left behind', load: () => import('./orphans.ts') },
   { name: 'demo', summary: "play scenarios that show a mode's semantics", load: () => import('./demo.ts') },
   { name: 'doctor', summary: 'check what this machine lacks', load: () => import('./doctor.ts') },
   { name: 'bench', summary: 'measure against other file systems', load: () => import('./bench.ts') },
@@ -74,7 +76,7 @@ export async function run(args: readonly string[], streams: ProgramStreams = pro
         .command(name)
         .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
         .summary(summary)
-      if (args.includes(name)) (await load()).define(command)
+      if (args.includes(name)) await (await load()).define(command, args)
     }
     if (args[0] === 'help' && args[1] !== undefined && !COMMANDS.some(({ name }) => name === args[1]))
       throw usageError(`unknown command '${args[1]}': \`proteus --help\` lists them`)

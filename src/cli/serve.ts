@@ -1,12 +1,13 @@
 // `proteus serve`: a mode's server alone, in the foreground.
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { logPath } from '../lab/lab-state.ts'
+import { type Mode, type ModeOption, ModeOptionError, type ServeRequest } from '../modes/mode.ts'
 import { makeDirectory } from '../serving/directories.ts'
 import { signal } from '../serving/processes.ts'
 import { describeExit, startServing } from '../serving/serving.ts'
 import { CliError, usageError } from './exit.ts'
-import { loadMode } from './modes.ts'
+import { loadMode, modeNames } from './modes.ts'
 import { DAEMON } from './support/daemon-program.ts'
 import { dataOption, examples, jsonOption } from './support/options.ts'
 import { createOutput } from './support/output.ts'
@@ -19,15 +20,35 @@ interface ServeOptions {
   readonly json?: boolean
 }
 
-export function define(command: Command): void {
+/** A mode's server has options of its own: those of the mode that is named on the line. */
+export async function define(command: Command, args: readonly string[]): Promise<void> {
+  const name = args.find((arg) => modeNames.includes(arg))
+  const { serverOptions = [] } = name === undefined ? {} : await loadMode(name)
+  const given: ModeOption[] = []
   command
     .argument('<mode>', 'whose server')
     .addOption(dataOption())
     .option('--host <address>', 'where to listen', '127.0.0.1')
     .option('--port <number>', '0: any free port', parsePort, 0)
     .addOption(jsonOption())
-    .addHelpText('after', examples('proteus serve nfs --data /srv/export', 'proteus up  # what to do for mode local'))
-    .action(serve)
+  for (const { flags, summary } of serverOptions) command.addOption(collecting(new Option(flags, summary), given))
+  const own = serverOptions.flatMap((option) => option.examples).map((example) => `proteus serve ${name} ${example}`)
+  const more = [
+    'proteus serve nfs --help  # what the server of a mode may be told',
+    'proteus up  # what to do for mode local',
+  ]
+  command
+    .addHelpText('after', examples('proteus serve nfs --data /srv/export', ...(own.length > 0 ? own : more)))
+    .action((mode: string, options: ServeOptions) => serve(mode, options, given))
+}
+
+/** Keeps the order in which options of a mode are given, and how often. */
+function collecting(option: Option, given: ModeOption[]): Option {
+  const name = option.name()
+  return option.preset('').argParser((value) => {
+    given.push(value === '' ? { name } : { name, value })
+    return value
+  })
 }
 
 function parsePort(text: string): number {
@@ -36,7 +57,20 @@ function parsePort(text: string): number {
   return port
 }
 
-async function serve(name: string, { data: directory, host, port, json }: ServeOptions): Promise<void> {
+function check(mode: Mode, request: ServeRequest): void {
+  try {
+    mode.checkServe?.(request)
+  } catch (error) {
+    if (error instanceof ModeOptionError) throw usageError(error.message)
+    throw error
+  }
+}
+
+async function serve(
+  name: string,
+  { data: directory, host, port, json }: ServeOptions,
+  options: readonly ModeOption[],
+): Promise<void> {
   const output = createOutput(json)
   const mode = await loadMode(name)
   if (mode.serve === undefined) {
@@ -45,9 +79,10 @@ async function serve(name: string, { data: directory, host, port, json }: ServeO
     )
   }
   const data = resolve(directory)
+  check(mode, { dataDirectory: data, host, port, options })
   makeDirectory(data, 0o700)
   const serving = startServing(
-    { role: 'server', mode: name, data, host, port },
+    { role: 'server', mode: name, data, host, port, options },
     { program: DAEMON, log: logPath(data) },
   )
   const stop = stopOnSignals(

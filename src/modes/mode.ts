@@ -27,10 +27,13 @@ export interface Address {
   readonly path: string
 }
 
-/** One `-o` option that is not mount(8)'s but the mode's own: `noac`, `actimeo=3`. A plain object: it travels as JSON. */
+/**
+ * One option that is the mode's own: of a mount, which mount(8) does not know (`-o noac,actimeo=3`), or of its server
+ * (`--export …`). A plain object: it travels as JSON.
+ */
 export interface ModeOption {
   readonly name: string
-  /** What follows the first `=`; absent if there is none. */
+  /** What follows the first `=`, or the flag; absent if there is none. */
   readonly value?: string
 }
 
@@ -81,6 +84,17 @@ export interface ServeRequest {
   readonly host: string
   /** 0: any free port. */
   readonly port: number
+  /** Those that `serverOptions` lists, in order, each as often as it was given. */
+  readonly options: readonly ModeOption[]
+}
+
+/** An option that `proteus serve <mode>` has for this mode alone. */
+export interface ServerOption {
+  /** As help shows it: `--export <line>`, or with a value that may be left out, `--portmap [port]`. */
+  readonly flags: string
+  readonly summary: string
+  /** What may follow `proteus serve <mode>`. */
+  readonly examples: readonly string[]
 }
 
 export interface Mode {
@@ -97,6 +111,10 @@ export interface Mode {
   connect(address: Address, options: readonly ModeOption[]): Promise<Connection>
   /** Mounts of a volume that somebody else in this process holds, and closes. Absent: the mode has no such mounts. */
   connectBeside?(held: HeldVolume): Connection
-  /** Absent: the mode has no server. */
+  /** What the server may be told. Absent: nothing but where to listen and where to keep its files. */
+  readonly serverOptions?: readonly ServerOption[]
+  /** Throws a `ModeOptionError` for the first mistake. It is asked before anything is started. */
+  checkServe?(request: ServeRequest): void
+  /** Absent: the mode has no server. `checkServe` had nothing against the request. */
   serve?(request: ServeRequest): Promise<RunningServer>
 }

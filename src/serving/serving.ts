@@ -31,6 +31,8 @@ export type ServingSpec =
       readonly data: string
       readonly host: string
       readonly port: number
+      /** The mode's own; absent: none. */
+      readonly options?: readonly ModeOption[]
       /** Mounts of mode `local` in the server's own process, which has the files. */
       readonly beside?: MountsBeside
     }

@@ -42,10 +42,10 @@ export interface RpcEvent extends TraceEvent {
   readonly us: number
 }
 
-/** A cache answered, had nothing, or forgot. */
+/** A cache answered, had nothing, or forgot; `conflict`: a write that relied on it met what another client had done. */
 export interface CacheEvent extends TraceEvent {
-  readonly op: 'hit' | 'miss' | 'store' | 'invalidate'
-  /** Which cache: `attributes`, `names`, `data`, `chunks`. */
+  readonly op: 'hit' | 'miss' | 'store' | 'invalidate' | 'conflict'
+  /** Which cache: `attributes`, `names`, `data`, `chunks`, `size`. */
   readonly cache: string
   readonly node: number
   readonly name?: string

@@ -146,6 +146,11 @@ export class AttributeCache {
     return this.#entries.get(node)
   }
 
+  /** Something else than time says that what is known may be wrong. */
+  isInDoubt(node: NodeId): boolean {
+    return this.#entries.peek(node)?.expired !== undefined
+  }
+
   /** How long the attributes may still be believed, in milliseconds: 0, ask now. What the kernel may be told. */
   ttlMs(node: NodeId): number {
     const entry = this.#entries.get(node)

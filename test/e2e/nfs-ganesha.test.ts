@@ -1,5 +1,6 @@
 // Our client on a server that others wrote: the directory that it exports shows what really became of it.
 import {
+  appendFile,
   lstat,
   mkdir,
   open,
@@ -18,7 +19,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Daemon } from '../support/daemon.ts'
 import { Ganesha, whyNoGanesha } from '../support/ganesha.ts'
-import { mountNfs } from '../support/nfs-lab.ts'
+import { mountNfs, statusOf } from '../support/nfs-lab.ts'
 import { shell } from '../support/run.ts'
 import { scratch } from '../support/targets.ts'
 
@@ -60,6 +61,21 @@ describe('an NFS mount of nfs-ganesha', () => {
     expect(await readFile(join(mount, 'f'))).toEqual(content.subarray(0, 1000))
     await unlink(join(mount, 'f'))
     expect(await readdir(there)).not.toContain('f')
+  })
+
+  onGanesha('appends: many, in order, and none is taken for a lost one', async () => {
+    const piece = Buffer.alloc(1_500_000, 7)
+    const file = await open(join(mount, 'log'), 'a')
+    for (let n = 0; n < 6; n++) {
+      await file.write(piece)
+      if (n % 2 === 0) await file.sync()
+    }
+    await file.close()
+    await appendFile(join(mount, 'log'), 'end')
+    expect((await stat(join(there, 'log'))).size).toBe(6 * piece.length + 3)
+    // This server does not say how long the file was before a WRITE: nobody can tell.
+    const { overwrites, holes, unjudged } = (await statusOf(mount)).appends
+    expect([overwrites, holes, unjudged > 0]).toEqual([0, 0, true])
   })
 
   onGanesha('names: directories, links, renames, exclusive creation', async () => {

@@ -3,7 +3,9 @@ import { mkdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { AppendFindings } from '../../src/modes/nfs/append-detector.ts'
 import { Daemon, type DaemonCommand } from './daemon.ts'
+import { run } from './run.ts'
 import { scratch } from './targets.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -39,10 +41,15 @@ export class NfsLab {
     return `nfs://127.0.0.1:${this.#port}/export`
   }
 
-  /** Again on the port that it had. */
-  async startServer(): Promise<void> {
+  /** What the server exports, for libnfs. */
+  libnfsUrl(path: string, more = ''): string {
+    return `nfs://127.0.0.1${path}?nfsport=${this.#port}&mountport=${this.#port}${more}`
+  }
+
+  /** Again on the port that it had; `options` of the server. */
+  async startServer(...options: string[]): Promise<void> {
     const port = String(this.#port)
-    const args = ['serve', 'nfs', '--json', '--data', this.#data, '--port', port]
+    const args = ['serve', 'nfs', '--json', '--data', this.#data, '--port', port, ...options]
     this.#server = await Daemon.start({ ...this.#command(args), mounts: [], logs: [join(this.#data, 'log')] })
     const [, bound = ''] = /"url":"nfs:\/\/127\.0\.0\.1:(\d+)/.exec(this.#server.announcement) ?? []
     this.#port = Number(bound)
@@ -53,12 +60,17 @@ export class NfsLab {
     this.#server = undefined
   }
 
-  /** Another mount; returns its directory. */
-  async mount(options: readonly string[]): Promise<string> {
+  /** Another mount; returns its directory. `path`: below what is exported by default. */
+  async mount(options: readonly string[], path = ''): Promise<string> {
     const directory = join(this.folder, 'abcdefgh'[this.directories.length] as string)
-    this.#mounts.push(await mountNfs({ url: this.url, directory, folder: this.folder, options }))
+    this.#mounts.push(await mountNfs({ url: `${this.url}${path}`, directory, folder: this.folder, options }))
     this.directories.push(directory)
     return directory
+  }
+
+  /** kill -9 of the client on a directory; the mount goes with it. */
+  async killMount(directory: string): Promise<void> {
+    await this.#mounts[this.directories.indexOf(directory)]?.kill()
   }
 
   #command(args: readonly string[]): Pick<DaemonCommand, 'program' | 'args' | 'folder' | 'announcesReady'> {
@@ -97,14 +109,24 @@ export interface NfsStatus {
   readonly server: string
   readonly responding: boolean
   readonly connection: string
-  readonly waiting: readonly { readonly op: string }[]
+  readonly notRespondingSince?: string
+  readonly waiting: readonly { readonly op: string; readonly since: string; readonly retransmissions: number }[]
+  readonly retransmissions: number
+  readonly network: string
   readonly calls: Readonly<Record<string, number>>
   readonly removedWhileOpen: readonly string[]
+  readonly appends: AppendFindings
 }
 
 export async function statusOf(mount: string): Promise<NfsStatus> {
   const { details } = JSON.parse(await readFile(join(mount, '.proteus/status.json'), 'utf8')) as { details: NfsStatus }
   return details
+}
+
+/** What the mode knows of a file: `user.proteus`. Another process asks: it may have to wait. */
+export async function factsOf(path: string): Promise<Record<string, string>> {
+  const script = 'import os, sys; sys.stdout.write(os.getxattr(sys.argv[1], "user.proteus").decode())'
+  return JSON.parse(await run('python3', ['-c', script, path])) as Record<string, string>
 }
 
 /** The calls that a mount makes while `action` runs. */

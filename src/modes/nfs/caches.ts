@@ -12,7 +12,7 @@ import {
 import type { AbsentEntry, AttributesReply, Entry, KernelCache, NodeId } from '../../vfs/filesystem.ts'
 import { CloseToOpen } from './close-to-open.ts'
 import { NameCache } from './name-cache.ts'
-import { attributesOf, timespec } from './nfs3-attributes.ts'
+import { attributesOf, consistencyOf } from './nfs3-attributes.ts'
 import type { Fattr3, WccData } from './nfs3-types.ts'
 import type { NfsNode } from './nodes.ts'
 import type { NfsOptions } from './options.ts'
@@ -67,11 +67,7 @@ export class ClientCaches {
 
   /** The call was answered; without an answer `wcc` is missing. */
   end(node: NfsNode, change: OwnChange, wcc?: WccData): void {
-    const before = wcc?.before && {
-      size: wcc.before.size,
-      mtime: timespec(wcc.before.mtime),
-      ctime: timespec(wcc.before.ctime),
-    }
+    const before = wcc && consistencyOf(wcc).before
     const after = wcc?.after && attributesOf(wcc.after, this.#blockSize)
     this.#updated(node, this.attributes.endChange(change, { before, after }))
   }
@@ -99,6 +95,12 @@ export class ClientCaches {
     const end = node.writes?.end ?? 0
     if (attributes === undefined || end <= attributes.size) return attributes
     return withChanges(attributes, { size: end })
+  }
+
+  /** Where a file ends for all that this client knows; undefined: what it knows is in doubt. */
+  size(node: NfsNode): number | undefined {
+    const inDoubt = this.attributes.isInDoubt(node.id) && (node.writes === undefined || node.writes.idle)
+    return inDoubt ? undefined : this.shown(node)?.size
   }
 
   /** Undefined: nothing is known of it. */

@@ -22,7 +22,7 @@ export function controlOf(state: ClientState, path: string): ControlProvider {
 }
 
 function statusOf(state: ClientState, path: string): Status {
-  const { connection, mounted, options, files, nodes, silly, room } = state
+  const { connection, mounted, options, files, nodes, silly, room, appends } = state
   const { peer, transport, state: channel, notRespondingSince, lastError, waiting } = connection.client.status()
   const calls = Object.entries(connection.client.statistics.snapshot())
   return {
@@ -45,6 +45,7 @@ function statusOf(state: ClientState, path: string): Status {
     openFiles: files.size,
     nodesKnownToKernel: nodes.size,
     unwrittenBytes: room.budget.bytes,
+    appends,
     removedWhileOpen: silly.all().map(({ name, was }) => `${name} (was ${was})`),
   }
 }
@@ -55,6 +56,7 @@ function factsOf(state: ClientState, id: NodeId): Record<string, string> {
   const facts = caches.attributes.facts(id)
   if (node === undefined) return {}
   const pages = caches.pages.facts(id)
+  const removed = silly.ofNode(id)
   const cache = facts && {
     validatedAt: time(facts.validatedAtMs),
     validUntil: time(facts.validUntilMs),
@@ -62,14 +64,16 @@ function factsOf(state: ClientState, id: NodeId): Record<string, string> {
     believed: facts.believed,
     why: facts.why,
     seen: change(facts.seen),
+    ...(removed === undefined ? {} : { removed: `was ${removed.was}; goes with the last close on this mount` }),
     ...(pages === undefined ? {} : { opens: pages.opens, invalidating: pages.invalidating }),
     ...(pages?.cachedUnder === undefined ? {} : { pagesCachedUnder: change(pages.cachedUnder) }),
   }
-  const removed = silly.ofNode(id)
   return {
     handle: node.handle.toString('hex'),
     ...(cache === undefined ? {} : { cache: JSON.stringify(cache) }),
-    ...(node.writes === undefined ? {} : { writes: JSON.stringify(node.writes.facts) }),
+    ...(node.writes === undefined
+      ? {}
+      : { writes: JSON.stringify(node.writes.facts), appends: JSON.stringify(node.writes.appends) }),
     ...(removed === undefined ? {} : { removed: `${removed.name} (was ${removed.was})` }),
   }
 }

@@ -18,6 +18,7 @@ import type {
 import { begin, making, removeSilly } from './client-names.ts'
 import type { ClientState } from './client-state.ts'
 import { type Caller, failureOf } from './connection.ts'
+import type { ProgramWrite } from './file-writes.ts'
 import { covers, overlay } from './kept-ranges.ts'
 import { NFS3, type Result } from './nfs3.ts'
 import { sattr3Of } from './nfs3-attributes.ts'
@@ -213,23 +214,35 @@ export function write(
   state: ClientState,
   context: CallContext,
   handle: Handle,
-  { offset, data, append }: { readonly offset: number; readonly data: Uint8Array; readonly append: boolean },
+  { offset, data, append }: ProgramWrite,
 ): Awaitable<number> {
-  const { node, credential } = state.openFile(handle)
-  const writes = state.writesOf(node, credential)
-  const at = append ? endOf(state, node, offset) : offset
-  if (at !== offset) {
-    // The kernel has put the bytes where it believed the end to be.
-    state.caches.dropPages(node)
-  }
-  const taken = writes.write(context, at, data)
-  if (!state.options.synchronous) return taken
-  return chain(taken, (count) => chain(writes.flush(context, handle, 'committed'), () => count))
+  const { node } = state.openFile(handle)
+  if (!append) return writeAt(state, context, handle, { offset, data, append })
+  // The protocol cannot append (RFC 1813 §3.3.7): it goes to where the file ends as far as this client knows.
+  const end = state.caches.size(node)
+  if (end !== undefined) return appendAt(state, context, handle, { offset, data, end })
+  return state
+    .revalidate(node, context)
+    .then(() => appendAt(state, context, handle, { offset, data, end: state.caches.shown(node)?.size ?? offset }))
 }
 
-/** Where the file ends as far as this client knows: the protocol cannot append (RFC 1813 §3.3.7). */
-function endOf(state: ClientState, node: NfsNode, fallback: number): number {
-  return state.caches.shown(node)?.size ?? fallback
+/** `offset`: where the kernel believes the end to be, and has put the bytes. */
+function appendAt(
+  state: ClientState,
+  context: CallContext,
+  handle: Handle,
+  { offset, data, end }: { readonly offset: number; readonly data: Uint8Array; readonly end: number },
+): Awaitable<number> {
+  if (end !== offset) state.caches.dropPages(state.openFile(handle).node)
+  return writeAt(state, context, handle, { offset: end, data, append: true })
+}
+
+function writeAt(state: ClientState, context: CallContext, handle: Handle, write: ProgramWrite): Awaitable<number> {
+  const { node, credential } = state.openFile(handle)
+  const writes = state.writesOf(node, credential)
+  const taken = writes.write(context, write)
+  if (!state.options.synchronous) return taken
+  return chain(taken, (count) => chain(writes.flush(context, handle, 'committed'), () => count))
 }
 
 export function flush(state: ClientState, context: CallContext, handle: Handle, depth: FlushDepth): Awaitable<void> {

@@ -3,7 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { FsError } from '../../posix/errors.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import type { Procedure } from '../../rpc/onc/program.ts'
+import { cacheChannel, traceTime } from '../../trace/trace.ts'
 import type { AttributesReply, Entry, Handle, NodeId } from '../../vfs/filesystem.ts'
+import { type AppendFindings, addFindings, NO_FINDINGS } from './append-detector.ts'
 import { ClientCaches } from './caches.ts'
 import { type Caller, failureOf, type NfsConnection } from './connection.ts'
 import { FileWrites } from './file-writes.ts'
@@ -50,6 +52,8 @@ export class ClientState {
   readonly files = new Map<Handle, OpenFile>()
   /** Silly names that are being removed: a directory is empty only after that. */
   readonly removing = new Set<Promise<void>>()
+  /** Of all files of this mount. */
+  appends = NO_FINDINGS
   #nextHandle = 1
 
   constructor({ connection, mounted, options, now }: ClientStateOptions) {
@@ -128,8 +132,20 @@ export class ClientState {
       writeBytes: this.mounted.writeBytes,
       maxUnderWay: MAX_UNDER_WAY[this.options.transport],
       onIdle: () => this.nodes.collect(node),
+      onAppends: (found) => this.#appendsFailed(node, found),
     })
     return node.writes
+  }
+
+  #appendsFailed({ id: node }: NfsNode, found: AppendFindings): void {
+    this.appends = addFindings(this.appends, found)
+    if (!cacheChannel.hasSubscribers) return
+    const { overwrittenBytes, holeBytes } = found
+    const tell = (bytes: number, detail: string): void => {
+      if (bytes > 0) cacheChannel.publish({ time: traceTime(), op: 'conflict', cache: 'size', node, bytes, detail })
+    }
+    tell(overwrittenBytes, 'of another client overwritten by an append')
+    tell(holeBytes, 'missing before an append: another client had truncated the file')
   }
 
   nodeOf(id: NodeId): NfsNode {

@@ -41,8 +41,12 @@ export class NfsFileSystem implements FileSystem {
   readonly #state: ClientState
   readonly #directories = new Map<Handle, DirectoryListing>()
 
-  constructor(state: ClientState) {
+  readonly #farewell: () => Promise<void>
+
+  /** `farewell`: the mount has ended; never rejects. */
+  constructor(state: ClientState, farewell: () => Promise<void>) {
     this.#state = state
+    this.#farewell = farewell
   }
 
   attach(kernel: KernelCache): void {
@@ -61,7 +65,9 @@ export class NfsFileSystem implements FileSystem {
     room.close()
     await Promise.race([Promise.allSettled([...flushes, ...removing]), patience])
     cancel()
+    const responds = connection.client.status().notRespondingSince === undefined
     connection.close()
+    if (responds) await this.#farewell()
   }
 
   lookup(context: CallContext, parent: NodeId, name: string): Awaitable<Entry | AbsentEntry> {

@@ -80,6 +80,11 @@ export class NfsConnection {
     }
   }
 
+  /** How many calls of a procedure were sent more than once so far, counted by repetition. */
+  repetitions({ name }: Pick<Procedure<unknown, unknown>, 'name'>): number {
+    return this.client.statistics.of(name).retransmissions
+  }
+
   close(): void {
     this.client.close()
   }

@@ -6,11 +6,8 @@ import type { Credentials } from '../../posix/credentials.ts'
 /** Nobody: as whom squashed users come in. */
 export const NOBODY = 65_534
 
-export interface ExportOptions {
-  /** What clients mount: begins with a slash. */
-  readonly path: string
-  /** The directory of the volume that it shows: names from the root. */
-  readonly directory: string
+/** Who may mount an export, and as whom they come in. */
+export interface AccessOptions {
   /** Addresses and networks (`127.0.0.1`, `10.0.0.0/8`, `::1`) that may mount it; loopback if absent. */
   readonly clients?: readonly string[]
   readonly readOnly?: boolean
@@ -18,6 +15,15 @@ export interface ExportOptions {
   readonly squash?: 'root' | 'all' | 'none'
   readonly anonymousUid?: number
   readonly anonymousGid?: number
+}
+
+export interface ExportOptions extends AccessOptions {
+  /** What clients mount: begins with a slash. */
+  readonly path: string
+  /** The directory of the volume that it shows: names from the root. */
+  readonly directory: string
+  /** Clients with options of their own. For an address that several lists have, the longest prefix counts. */
+  readonly more?: readonly AccessOptions[]
 }
 
 /** Addresses whose answer is remembered: each call asks. */
@@ -62,7 +68,7 @@ export class ClientList {
   }
 }
 
-const LOOPBACK = ['127.0.0.0/8', '::1']
+export const LOOPBACK: readonly string[] = ['127.0.0.0/8', '::1']
 
 /** What MOUNT can express (RFC 1813 appendix I §5.1.2). */
 const PATH_BYTES_MAX = 1024
@@ -78,26 +84,15 @@ function checkPath(path: string): void {
   }
 }
 
-export class Export {
-  /** In file handles. */
-  readonly id: number
-  readonly path: string
-  readonly directory: string
-  readonly clients: ClientList
+/** How the clients of one list come in. */
+export class Access {
   readonly readOnly: boolean
   readonly #squash: 'root' | 'all' | 'none'
   readonly #anonymous: Credentials
 
-  /** Throws an Error of one line for a mistake in `options`. */
-  constructor(options: ExportOptions) {
-    checkPath(options.path)
-    this.id = idOf(options)
-    this.path = options.path
-    this.directory = options.directory
-    this.clients = new ClientList(options.clients ?? LOOPBACK)
-    this.readOnly = options.readOnly ?? false
-    this.#squash = options.squash ?? 'root'
-    const { anonymousUid: uid = NOBODY, anonymousGid: gid = NOBODY } = options
+  constructor({ readOnly, squash, anonymousUid: uid = NOBODY, anonymousGid: gid = NOBODY }: AccessOptions) {
+    this.readOnly = readOnly ?? false
+    this.#squash = squash ?? 'root'
     this.#anonymous = { uid, gid, groups: [] }
   }
 
@@ -109,5 +104,47 @@ export class Export {
     if (uid === 0) return this.#anonymous
     const squashed = (group: number): number => (group === 0 ? this.#anonymous.gid : group)
     return { uid, gid: squashed(gid), groups: groups.map(squashed) }
+  }
+}
+
+interface Rule {
+  readonly list: ClientList
+  /** Of the client's address, in bits. */
+  readonly prefix: number
+  readonly access: Access
+}
+
+function rulesOf(options: AccessOptions): Rule[] {
+  const access = new Access(options)
+  return (options.clients ?? LOOPBACK).map((client) => {
+    const [address = '', prefix] = client.split('/')
+    return { list: new ClientList([client]), prefix: Number(prefix ?? (isIPv4(address) ? 32 : 128)), access }
+  })
+}
+
+export class Export {
+  /** In file handles. */
+  readonly id: number
+  readonly path: string
+  readonly directory: string
+  /** Who may mount it. */
+  readonly clients: readonly string[]
+  /** The longest prefix first. */
+  readonly #rules: readonly Rule[]
+
+  /** Throws an Error of one line for a mistake in `options`. */
+  constructor(options: ExportOptions) {
+    checkPath(options.path)
+    this.id = idOf(options)
+    this.path = options.path
+    this.directory = options.directory
+    const rules = [options, ...(options.more ?? [])].flatMap(rulesOf)
+    this.clients = rules.flatMap(({ list }) => list.names)
+    this.#rules = rules.sort((a, b) => b.prefix - a.prefix)
+  }
+
+  /** How a client may use it; undefined: not at all. */
+  accessOf(address: string): Access | undefined {
+    return this.#rules.find(({ list }) => list.has(address))?.access
   }
 }

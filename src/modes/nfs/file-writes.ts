@@ -4,10 +4,12 @@ import { type ErrnoName, FsError } from '../../posix/errors.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import { chain } from '../../vfs/awaitable.ts'
 import type { Awaitable, CallContext, Handle } from '../../vfs/filesystem.ts'
+import { AppendDetector, type AppendFindings } from './append-detector.ts'
 import type { ClientCaches } from './caches.ts'
 import { failureOf, type NfsConnection } from './connection.ts'
 import type { KeptBytes } from './kept-ranges.ts'
 import { NFS3, type Result } from './nfs3.ts'
+import { consistencyOf } from './nfs3-attributes.ts'
 import type { NfsNode } from './nodes.ts'
 import { NO_HANDLE, WriteBehind } from './write-behind.ts'
 import { type WriteRoom, waitFor } from './write-room.ts'
@@ -23,6 +25,14 @@ export interface FileWritesOptions {
   readonly maxUnderWay: number
   /** Nothing is kept any more. */
   onIdle(): void
+  /** Appends went wrong, or nobody can tell whether they did. */
+  onAppends(found: AppendFindings): void
+}
+
+export interface ProgramWrite {
+  readonly offset: number
+  readonly data: Uint8Array
+  readonly append: boolean
 }
 
 interface Truncation {
@@ -51,6 +61,7 @@ export class FileWrites {
   #truncation: Truncation | undefined
   /** The server has called WRITEs stable since the last COMMIT. */
   #isPromised = false
+  readonly #appends = new AppendDetector()
 
   constructor(credential: OpaqueAuth, options: FileWritesOptions) {
     const { writeBytes, maxUnderWay, room } = options
@@ -89,10 +100,18 @@ export class FileWrites {
     return this.#machine.kept(offset, length)
   }
 
-  /** A program writes: the bytes are taken, to be sent later. */
-  write(context: CallContext, offset: number, data: Uint8Array): Awaitable<number> {
-    if (!this.#machine.admits()) return this.#options.room.wait(context).then(() => this.write(context, offset, data))
-    this.#options.room.add(this)
+  /** What became of what was appended. */
+  get appends(): AppendFindings {
+    return this.#appends.findings
+  }
+
+  /** A program writes: the bytes are taken, to be sent later. `append`: where this client believes the file to end. */
+  write(context: CallContext, { offset, data, append }: ProgramWrite): Awaitable<number> {
+    const { room, caches, node } = this.#options
+    if (!this.#machine.admits()) return room.wait(context).then(() => this.write(context, { offset, data, append }))
+    room.add(this)
+    if (!this.#appends.watching) this.#appends.begin(caches.size(node))
+    if (append) this.#appends.appended(offset, offset + data.length)
     this.#run(this.#machine.write(offset, data))
     return data.length
   }
@@ -164,10 +183,16 @@ export class FileWrites {
 
   #run(effects: readonly WriteEffect[]): void {
     for (const effect of effects) this.#do(effect)
+    if (this.#appends.watching && this.#machine.settled) this.#judgeAppends()
     if (effects.length > 0 && this.idle) {
       this.#options.room.delete(this)
       this.#options.onIdle()
     }
+  }
+
+  #judgeAppends(): void {
+    const found = this.#appends.settled()
+    if (found !== undefined) this.#options.onAppends(found)
   }
 
   #do(effect: WriteEffect): void {
@@ -198,6 +223,7 @@ export class FileWrites {
   async #send({ request, offset, length, pieces, stability }: Sent): Promise<void> {
     const { node, connection, caches } = this.#options
     const change = caches.begin(node)
+    const repetitions = connection.repetitions(WRITE)
     const [first] = pieces
     const data = pieces.length === 1 && first !== undefined ? asBuffer(first) : Buffer.concat(pieces, length)
     let result: Result<'WRITE'> | undefined
@@ -206,16 +232,21 @@ export class FileWrites {
       result = await connection.call(WRITE, args, { credential: this.#credential })
     } catch (error) {
       caches.end(node, change)
+      this.#appends.doubt()
       this.#run(this.#machine.failed(request, FsError.from(error).code))
       return
     }
     caches.end(node, change, result.wcc)
     if (result.status !== 'NFS3_OK') {
+      this.#appends.doubt()
       this.#run(this.#machine.failed(request, failureOf(result).code))
       return
     }
-    const { count, committed, verifier } = result
+    const { count, committed, verifier, wcc } = result
     if (committed !== 'UNSTABLE') this.#isPromised = true
+    this.#appends.answered({ start: offset, end: offset + Math.min(count, length), ...consistencyOf(wcc) })
+    // Whatever was executed twice has met its own bytes.
+    if (connection.repetitions(WRITE) !== repetitions) this.#appends.doubt()
     this.#run(
       this.#machine.written(request, {
         count: Math.min(count, length),
@@ -263,6 +294,7 @@ export class FileWrites {
     const truncation = this.#truncation
     if (truncation === undefined) return
     truncation.sent = true
+    this.#appends.doubt()
     truncation.send().then(
       () => truncation.over(),
       (error) => truncation.over(error),

@@ -9,9 +9,10 @@ import { NfsFileSystem } from './client.ts'
 import { controlOf } from './client-facts.ts'
 import { ClientState } from './client-state.ts'
 import { NfsConnection } from './connection.ts'
-import { mountExport } from './mount-protocol.ts'
+import { mountExport, unmountExport } from './mount-protocol.ts'
 import { type NfsOptions, parseNfsOptions } from './options.ts'
-import { DEFAULT_EXPORTS, NfsServer } from './server.ts'
+import { NfsServer } from './server.ts'
+import { parseServerOptions, serverOptions } from './server-options.ts'
 
 /** Where NFS servers listen (RFC 1813 §2.1). */
 const NFS_PORT = 2049
@@ -57,7 +58,7 @@ class NfsMounts implements Connection {
     })
     const state = new ClientState({ connection, mounted, options, now: traceTime })
     return {
-      fileSystem: new NfsFileSystem(state),
+      fileSystem: new NfsFileSystem(state, () => unmountExport({ mount, path, credential }, link, options)),
       control: controlOf(state, path),
       kernelChecksPermissions: true,
       limitations: LIMITATIONS,
@@ -73,11 +74,15 @@ export const nfsMode: Mode = {
   summary: 'NFS version 3: attributes and names may be stale for a while, close-to-open consistency, writes at close',
   checkOptions: (options) => void parseNfsOptions(options),
   connect: async (address, options) => new NfsMounts(address, parseNfsOptions(options)),
-  async serve({ dataDirectory, host, port }) {
-    const server = await NfsServer.start({ directory: dataDirectory, host, port })
+  serverOptions,
+  checkServe: (request) => void parseServerOptions(request),
+  async serve(request) {
+    const { dataDirectory: directory, host, port } = request
+    const settings = parseServerOptions(request)
+    const server = await NfsServer.start({ directory, host, port, ...settings })
     const name = server.host.includes(':') ? `[${server.host}]` : server.host
     return {
-      url: `nfs://${name}:${server.port}${DEFAULT_EXPORTS[0]?.path ?? '/'}`,
+      url: `nfs://${name}:${server.port}${settings.exports[0]?.path ?? '/'}`,
       held: { volume: server.volume },
       close: () => server.close(),
     }

@@ -1,4 +1,5 @@
 // How a mount begins: MNT tells the handle of the export's root (RFC 1813 appendix I), FSINFO what the server can carry.
+// And how it ends: UMNT takes it off the server's list of mounts, which is only there to be looked at.
 import { FsError } from '../../posix/errors.ts'
 import type { Link } from '../../rpc/link.ts'
 import { OncClient } from '../../rpc/onc/client.ts'
@@ -12,6 +13,9 @@ import type { NfsOptions } from './options.ts'
 
 /** A server that is not there is said at once; one that is silent, after this many milliseconds. */
 const PATIENCE_MS = 10_000
+
+/** How long an unmount waits for the server to be told, in milliseconds. */
+const FAREWELL_MS = 1000
 
 export interface Mounted {
   readonly handle: Buffer
@@ -53,6 +57,21 @@ export async function mountExport({ nfs, mount, path, credential }: MountCall, l
   })
 }
 
+/** Tells the server, if it can be told soon: nothing depends on it. Never rejects. */
+export async function unmountExport(
+  { mount, path, credential }: Omit<MountCall, 'nfs'>,
+  link: Link,
+  options: Pick<NfsOptions, 'transport'>,
+): Promise<void> {
+  const abort = new AbortController()
+  const cancel = link.clock.after(FAREWELL_MS, () => abort.abort())
+  const { UMNT } = MOUNT3.procedures
+  await asking(mount, link, options, (client) => client.call(UMNT, path, { credential, signal: abort.signal })).catch(
+    () => undefined,
+  )
+  cancel()
+}
+
 const DIRECTORY_BYTES = 128 * 1024
 
 const WHY: Readonly<Partial<Record<MountError, string>>> = {
@@ -67,7 +86,7 @@ const nameOf = ({ host, port }: Address): string => `${host}:${port}`
 async function asking<T>(
   address: Address,
   link: Link,
-  { transport }: NfsOptions,
+  { transport }: Pick<NfsOptions, 'transport'>,
   ask: (client: OncClient) => Promise<T>,
 ): Promise<T> {
   let absent: (error: Error) => void = () => {}

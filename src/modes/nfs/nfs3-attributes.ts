@@ -1,7 +1,8 @@
 // Attributes between POSIX and NFS version 3 (RFC 1813 §2.5, §2.6).
 import type { AttributeChanges, Attributes, Timespec } from '../../posix/attributes.ts'
 import { MODE_BITS, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../../posix/mode.ts'
-import type { Fattr3, Ftype3, Sattr3, WccAttr } from './nfs3-types.ts'
+import type { ChangeAttributes } from '../../vfs/change-attributes.ts'
+import type { Fattr3, Ftype3, Sattr3, WccAttr, WccData } from './nfs3-types.ts'
 
 const TYPES: Readonly<Record<Ftype3, number>> = {
   NF3REG: S_IFREG,
@@ -56,6 +57,18 @@ export function fattr3Of(a: Attributes, fsid: bigint): Fattr3 {
     ctime: time3(a.ctime),
   }
 }
+
+const changeOf = ({ size, mtime, ctime }: WccAttr): ChangeAttributes => ({
+  size,
+  mtime: timespec(mtime),
+  ctime: timespec(ctime),
+})
+
+/** What a server says of a file before and after a change, as caches compare it. */
+export const consistencyOf = ({ before, after }: WccData) => ({
+  before: before && changeOf(before),
+  after: after && changeOf(after),
+})
 
 /** What stat(2) is to show of `fattr3`; version 3 tells no time of birth, so the oldest that is known stands for it. */
 export function attributesOf(from: Fattr3, blockSize: number): Attributes {

@@ -50,6 +50,7 @@ export function statusOf(error: unknown): NfsErrorName {
 export interface Target {
   readonly ino: number
   readonly share: Export
+  readonly readOnly: boolean
   /** As whom the caller comes in. */
   readonly who: Credentials
 }
@@ -89,14 +90,15 @@ export class NfsCalls {
     const tree = this.#parts.exports.get(handle.exportId)
     if (tree === undefined || this.volume.generation(handle.ino) !== handle.generation) throw new FsError('ESTALE')
     const { share } = tree
-    if (!share.clients.has(caller.address)) throw new FsError('EACCES')
-    return { ino: handle.ino, share, who: share.admit(caller.credentials) }
+    const access = share.accessOf(caller.address)
+    if (access === undefined) throw new FsError('EACCES')
+    return { ino: handle.ino, share, readOnly: access.readOnly, who: access.admit(caller.credentials) }
   }
 
   /** A target that is going to be changed: throws ROFS where nothing may be. */
   changeable(caller: Caller, bytes: Buffer): Target {
     const target = this.target(caller, bytes)
-    if (target.share.readOnly) throw new FsError('EROFS')
+    if (target.readOnly) throw new FsError('EROFS')
     return target
   }
 

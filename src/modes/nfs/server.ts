@@ -8,6 +8,8 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { KeepAwake } from '../../host/keep-awake.ts'
 import { FsError } from '../../posix/errors.ts'
+import { PORTMAP_PORT } from '../../rpc/onc/portmap.ts'
+import { portmapServices, type Registered } from '../../rpc/onc/portmapper.ts'
 import { OncServer } from '../../rpc/onc/server.ts'
 import { type ListenOptions, listenTcp, type TcpListener } from '../../rpc/onc/tcp-server.ts'
 import { listenUdp, type UdpListener } from '../../rpc/onc/udp-server.ts'
@@ -16,16 +18,16 @@ import { Export, type ExportOptions } from './exports.ts'
 import { FileHandles, KEY_BYTES } from './file-handle.ts'
 import type { ExportedTree, NfsServerParts } from './nfs3-calls.ts'
 import { NFS3_WRITEVERFSIZE } from './nfs3-types.ts'
+import { DEFAULT_EXPORTS } from './server-options.ts'
 import { mount3Service, nfs3Service } from './services.ts'
+
+type Listener = TcpListener | UdpListener
 
 const KEY_FILE = 'nfs.key'
 /** How long the event loop stays awake after a call, in microseconds. */
 const SPIN_US = 100
 /** Ports tried until one is free for TCP and UDP. */
 const PORT_TRIES = 20
-
-/** What is exported unless something else is asked for: everything, to this machine. */
-export const DEFAULT_EXPORTS: readonly ExportOptions[] = [{ path: '/export', directory: '/', squash: 'none' }]
 
 export interface NfsServerOptions {
   /** Where the volume is and the key is kept, absolute. */
@@ -35,6 +37,8 @@ export interface NfsServerOptions {
   /** 0: any that is free for TCP and UDP. */
   readonly port: number
   readonly exports?: readonly ExportOptions[]
+  /** Where a portmapper tells clients our port; 0: on any port. Absent: there is none. */
+  readonly portmap?: number
   readonly onError?: (error: Error) => void
 }
 
@@ -42,15 +46,18 @@ export class NfsServer {
   readonly host: string
   readonly port: number
   readonly rpc: OncServer
+  /** Where the portmapper listens, if there is one. */
+  readonly portmapPort: number | undefined
   readonly volume: Volume
-  readonly #listeners: readonly (TcpListener | UdpListener)[]
+  readonly #listeners: readonly Listener[]
 
-  private constructor(volume: Volume, rpc: OncServer, tcp: TcpListener, udp: UdpListener) {
+  private constructor(volume: Volume, rpc: OncServer, [tcp, ...others]: readonly [Listener, ...Listener[]]) {
     this.volume = volume
     this.rpc = rpc
-    this.#listeners = [tcp, udp]
+    this.#listeners = [tcp, ...others]
     this.host = tcp.address.host
     this.port = tcp.address.port
+    this.portmapPort = others[1]?.address.port
   }
 
   static async start(options: NfsServerOptions): Promise<NfsServer> {
@@ -61,8 +68,13 @@ export class NfsServer {
       const parts = serverParts(volume, keyOf(directory), options.exports ?? DEFAULT_EXPORTS)
       const rpc = nfsPrograms(parts, onError)
       const awake = new KeepAwake(SPIN_US)
-      const [tcp, udp] = await listen(rpc, { host, port: options.port, awake })
-      return new NfsServer(volume, rpc, tcp, udp)
+      const listeners = await listen(rpc, { host, port: options.port, awake })
+      try {
+        return new NfsServer(volume, rpc, [...listeners, ...(await portmapper(rpc, listeners[0], options.portmap))])
+      } catch (error) {
+        await closeAll(listeners)
+        throw error
+      }
     } catch (error) {
       await volume.close()
       throw error
@@ -70,7 +82,7 @@ export class NfsServer {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#listeners.map((listener) => listener.close()))
+    await closeAll(this.#listeners)
     await this.volume.close()
   }
 }
@@ -112,6 +124,25 @@ async function listen(rpc: OncServer, options: ListenOptions): Promise<[TcpListe
       const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
       if (!taken || options.port !== 0 || tries === PORT_TRIES) throw error
     }
+  }
+}
+
+const closeAll = (listeners: readonly Listener[]) => Promise.all(listeners.map((listener) => listener.close()))
+
+/** A portmapper that tells where `listener` has the programs of `rpc`, on the same address. */
+async function portmapper(rpc: OncServer, { address }: Listener, port?: number): Promise<readonly Listener[]> {
+  if (port === undefined) return []
+  const registered: Registered[] = [{ programs: rpc.programs, ...address }]
+  const own = portmapServices(registered)
+  registered.push({ programs: own.map(({ program }) => program), host: address.host, port: port || PORTMAP_PORT })
+  try {
+    return await listen(new OncServer(own), { host: address.host, port })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const why = { EADDRINUSE: 'another portmapper (rpcbind) is there', EACCES: 'ports below 1024 are for root' }[
+      code ?? ''
+    ]
+    throw why === undefined ? error : new Error(`no portmapper on port ${port}: ${why}`, { cause: error })
   }
 }
 

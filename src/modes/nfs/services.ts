@@ -71,7 +71,7 @@ export function mount3Service(parts: NfsServerParts): Service {
       const tree = exportOf(trees, path)
       if (tree === undefined) return { status: 'MNT3ERR_NOENT' }
       const { share, root } = tree
-      if (!share.clients.has(peer.address)) return { status: 'MNT3ERR_ACCES' }
+      if (share.accessOf(peer.address) === undefined) return { status: 'MNT3ERR_ACCES' }
       try {
         const directory = parts.volume.resolve(root, path.slice(share.path.length))
         return { status: 'MNT3_OK', handle: calls.handle(share, directory), flavors: [AUTH_SYS] }
@@ -83,7 +83,7 @@ export function mount3Service(parts: NfsServerParts): Service {
     UMNT: () => undefined,
     UMNTALL: () => undefined,
     EXPORT: () =>
-      trees.map(({ share }) => ({ directory: share.path, groups: share.clients.names.map((name) => ({ name })) })),
+      trees.map(({ share }) => ({ directory: share.path, groups: share.clients.map((name) => ({ name })) })),
   })
 }
 

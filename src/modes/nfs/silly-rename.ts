@@ -2,7 +2,7 @@
 // not know who has what open and would forget the file. So the client renames it to a name that nobody looks for, as all
 // NFS clients do, and removes that when the last program closes it: a "silly rename".
 //
-// A client that dies leaves such names behind. A reaper may remove them when they have been left alone long enough.
+// A client that dies leaves such names behind: orphans.ts.
 import type { NodeId } from '../../vfs/filesystem.ts'
 
 /** `.nfs`, the file id in 16 hex digits, a counter in 8: as Linux' client writes it. */
@@ -51,15 +51,6 @@ export interface SillyFile {
   readonly node: NodeId
   /** What it was called. */
   readonly was: string
-}
-
-/** A name as a directory listing shows it. Times in milliseconds since the epoch. */
-export interface OrphanCandidate {
-  readonly name: string
-  readonly fileId: bigint
-  readonly atimeMs: number
-  readonly mtimeMs: number
-  readonly ctimeMs: number
 }
 
 export class SillyRenames {
@@ -112,19 +103,4 @@ export class SillyRenames {
     this.#files.delete(node)
     return file
   }
-}
-
-/**
- * Whether a name is an orphan: a client made it, this one did not, and for `minAgeMs` nobody has read, written or renamed
- * the file. A client that only keeps it open looks just the same, so the age has to be longer than anybody does that.
- */
-export function isOrphan(
-  candidate: OrphanCandidate,
-  { nowMs, minAgeMs, own }: { readonly nowMs: number; readonly minAgeMs: number; readonly own: SillyRenames },
-): boolean {
-  const silly = parseSillyName(candidate.name)
-  // A name that does not tell the file's own id was not made by a silly rename.
-  if (silly?.fileId !== candidate.fileId) return false
-  if (own.all().some(({ name }) => name === candidate.name)) return false
-  return nowMs - Math.max(candidate.atimeMs, candidate.mtimeMs, candidate.ctimeMs) >= minAgeMs
 }

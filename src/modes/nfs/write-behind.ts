@@ -97,6 +97,11 @@ export class WriteBehind {
     return this.#ranges.count === 0 && this.#sent.size === 0 && this.#commit === undefined
   }
 
+  /** All that was written has reached the server, committed or not. */
+  get settled(): boolean {
+    return this.#ranges.bytesIn('dirty') === 0 && this.#sent.size === 0
+  }
+
   /** The file is at least so long, whatever the server says. */
   get end(): number {
     return this.#ranges.end

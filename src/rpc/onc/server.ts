@@ -59,6 +59,11 @@ export class OncServer {
     }
   }
 
+  /** What is served. */
+  get programs(): Service['program'][] {
+    return [...this.#programs.values()].flatMap((versions) => [...versions.values()].map(({ program }) => program))
+  }
+
   /**
    * Answers a call, at once if its handler does; a promise never rejects. DecodeError if this is no call at all: then
    * nothing can be answered, and on a stream nothing that follows makes sense.

@@ -18,6 +18,7 @@ const COMMANDS = [
   'trace',
   'info',
   'net',
+  'orphans',
   'demo',
   'doctor',
   'bench',
@@ -70,6 +71,7 @@ describe('proteus', () => {
     [['mount', '/x', '/y'], /is not a URL/],
     [['mount', 'nosuch:/x', '/y'], /there is no mode "nosuch"/],
     [['down', '--timeout', 'soon'], /--timeout needs a number/],
+    [['orphans', '.', '--older-than', '7'], /--older-than needs an age such as 7d, 12h or 30m/],
     [['serve', 'local'], /mode local has no server: .* use `proteus up`/],
     [['demo', 'nosuch'], /mode "nosuch" has no scenarios; there are some for local/],
     [['demo', 'local', 'nosuch'], /mode local has no scenario "nosuch"; there are seen-at-once, locks, /],
@@ -78,11 +80,22 @@ describe('proteus', () => {
     [['demo', 'local', 'locks', '--data', ''], /--data needs a directory/],
     [['demo', 'local', 'locks', 'more'], /too many arguments/],
     [['serve', 'local', '--port', '70000'], /--port needs a number/],
+    [['serve', 'local', '--export', '/export'], /unknown option '--export'/],
+    [['serve', 'nfs', '--export'], /option '--export <line>' argument missing/],
+    [['serve', 'nfs', '--export', '/srv'], /--export cannot export "\/srv"/],
+    [['serve', 'nfs', '--host', '0.0.0.0'], /a server on 0.0.0.0 needs --export .* AUTH_SYS is no authentication/],
   ])('%j is bad usage', async (args, message) => {
     const { code, err, out } = await proteus(...args)
     expect(err).toMatch(message)
     expect(err).toMatch(/^proteus: /)
     expect({ code, out }).toEqual({ code: 2, out: '' })
+  })
+
+  test('help of serve has what the server of that mode may be told', async () => {
+    expect((await proteus('serve', '--help')).out).not.toContain('--export')
+    expect((await proteus('serve', 'nfs', '--help')).out).toMatch(
+      /--export <line>[\s\S]*\$ proteus serve nfs --export '/,
+    )
   })
 
   test('says in one line what failed', async () => {

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { ClientList, Export, NOBODY } from '../../../../src/modes/nfs/exports.ts'
+import {
+  Access,
+  type AccessOptions,
+  ClientList,
+  Export,
+  type ExportOptions,
+  NOBODY,
+} from '../../../../src/modes/nfs/exports.ts'
 
 describe('client lists', () => {
   it.each([
@@ -52,30 +59,52 @@ describe('client lists', () => {
 })
 
 describe('exports', () => {
-  const at = (options = {}) => new Export({ path: '/export', directory: '/', ...options })
+  const at = (options: Partial<ExportOptions> = {}) => new Export({ path: '/export', directory: '/', ...options })
+  const here = (options: AccessOptions = {}) => new Access(options)
   const user = { uid: 1000, gid: 1000, groups: [50, 0] }
   const superuser = { uid: 0, gid: 0, groups: [0, 4] }
   const nobody = { uid: NOBODY, gid: NOBODY, groups: [] }
 
   it('squash root unless told otherwise, its group included', () => {
-    expect(at().admit(superuser)).toEqual(nobody)
-    expect(at().admit(user)).toEqual({ uid: 1000, gid: 1000, groups: [50, NOBODY] })
-    expect(at().admit({ uid: 1000, gid: 0, groups: [] })).toEqual({ uid: 1000, gid: NOBODY, groups: [] })
-    expect(at().admit(undefined)).toEqual(nobody)
+    expect(here().admit(superuser)).toEqual(nobody)
+    expect(here().admit(user)).toEqual({ uid: 1000, gid: 1000, groups: [50, NOBODY] })
+    expect(here().admit({ uid: 1000, gid: 0, groups: [] })).toEqual({ uid: 1000, gid: NOBODY, groups: [] })
+    expect(here().admit(undefined)).toEqual(nobody)
   })
 
   it('squash all, or none, to whom they are told', () => {
     const anonymous = { anonymousUid: 5, anonymousGid: 6 }
-    expect(at({ squash: 'all', ...anonymous }).admit(user)).toEqual({ uid: 5, gid: 6, groups: [] })
-    expect(at({ squash: 'none' }).admit(superuser)).toEqual(superuser)
+    expect(here({ squash: 'all', ...anonymous }).admit(user)).toEqual({ uid: 5, gid: 6, groups: [] })
+    expect(here({ squash: 'none' }).admit(superuser)).toEqual(superuser)
     // Who says nothing is nobody, also where everybody is believed.
-    expect(at({ squash: 'none', ...anonymous }).admit(undefined)).toEqual({ uid: 5, gid: 6, groups: [] })
+    expect(here({ squash: 'none', ...anonymous }).admit(undefined)).toEqual({ uid: 5, gid: 6, groups: [] })
   })
 
   it('are for this machine alone, and writable, unless told otherwise', () => {
-    expect(at().clients.has('127.0.0.1') && at().clients.has('::1')).toBe(true)
-    expect(at().clients.has('10.0.0.1')).toBe(false)
-    expect(at().readOnly).toBe(false)
+    for (const address of ['127.0.0.1', '::1']) expect(at().accessOf(address)).toMatchObject({ readOnly: false })
+    expect(at().accessOf('10.0.0.1')).toBeUndefined()
+  })
+
+  it('let the longest prefix decide for whom several lists have', () => {
+    const share = at({
+      clients: ['10.0.0.0/8'],
+      readOnly: true,
+      more: [
+        { clients: ['10.1.0.0/16'] },
+        { clients: ['0.0.0.0/0'], squash: 'all' },
+        { clients: ['10.1.2.3'], squash: 'none' },
+      ],
+    })
+    const root = (address: string) => share.accessOf(address)?.admit(superuser).uid
+    expect(share.accessOf('10.2.0.1')?.readOnly).toBe(true)
+    expect(share.accessOf('10.1.0.1')?.readOnly).toBe(false)
+    expect([root('10.1.0.1'), root('10.1.2.3'), share.accessOf('9.9.9.9')?.admit(user).uid]).toEqual([
+      NOBODY,
+      0,
+      NOBODY,
+    ])
+    expect(share.accessOf('::1')).toBeUndefined()
+    expect(share.clients).toEqual(['10.0.0.0/8', '10.1.0.0/16', '0.0.0.0/0', '10.1.2.3'])
   })
 
   it('have a number of their own, the same in every process', () => {

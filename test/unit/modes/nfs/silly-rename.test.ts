@@ -1,14 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  formatSillyName,
-  isOrphan,
-  parseSillyName,
-  SillyRenames,
-  type Victim,
-} from '../../../../src/modes/nfs/silly-rename.ts'
-
-const DAY = 86_400_000
+import { formatSillyName, parseSillyName, SillyRenames, type Victim } from '../../../../src/modes/nfs/silly-rename.ts'
 
 const victim = (more: Partial<Victim> = {}): Victim => ({
   parent: 1,
@@ -90,21 +82,4 @@ describe('a file that is removed', () => {
     const silly = new SillyRenames({ counter: 2 ** 32 - 1 })
     expect(silly.decide(victim())).toEqual({ type: 'rename', name: '.nfs000000000000123400000000' })
   })
-})
-
-test('a reaper takes what is old, and what nobody here made', () => {
-  const own = new SillyRenames()
-  const name = '.nfs000000000000123400000001'
-  const old = { name, fileId: 0x1234n, atimeMs: 0, mtimeMs: 0, ctimeMs: 0 }
-  const reap = (more: Partial<typeof old>) => isOrphan({ ...old, ...more }, { nowMs: 8 * DAY, minAgeMs: 7 * DAY, own })
-  expect(reap({})).toBe(true)
-  expect(reap({ name: '.nfs0000' })).toBe(false)
-  // Somebody gave another file such a name.
-  expect(reap({ fileId: 0x1235n })).toBe(false)
-  for (const time of ['atimeMs', 'mtimeMs', 'ctimeMs'] as const) {
-    expect(reap({ [time]: DAY })).toBe(true)
-    expect(reap({ [time]: DAY + 1 })).toBe(false)
-  }
-  own.renamed(victim(), name)
-  expect(reap({})).toBe(false)
 })
