@@ -50,6 +50,7 @@ export interface NlmCall {
   readonly procedure: 'LOCK' | 'CANCEL' | 'UNLOCK'
   /** Answer with the same one. */
   readonly cookie: number
+  readonly owner: LockOwnerName
   readonly lock: NlmLock
   /** The server may answer NLM4_BLOCKED and call back. For CANCEL: what the LOCK had. */
   readonly block: boolean
