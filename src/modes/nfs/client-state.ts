@@ -5,6 +5,7 @@ import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import type { Procedure } from '../../rpc/onc/program.ts'
 import type { AttributesReply, Entry, Handle, NodeId } from '../../vfs/filesystem.ts'
 import { ClientCaches } from './caches.ts'
+import type { ClientLocks } from './client-locks.ts'
 import { type Caller, failureOf, type NfsConnection } from './connection.ts'
 import { FileWrites } from './file-writes.ts'
 import type { Mounted } from './mount-protocol.ts'
@@ -50,6 +51,8 @@ export class ClientState {
   readonly files = new Map<Handle, OpenFile>()
   /** Silly names that are being removed: a directory is empty only after that. */
   readonly removing = new Set<Promise<void>>()
+  /** Absent with `nolock`. */
+  locks: ClientLocks | undefined
   #nextHandle = 1
 
   constructor({ connection, mounted, options, now }: ClientStateOptions) {

@@ -11,6 +11,7 @@ import { ClientState } from './client-state.ts'
 import { NfsConnection } from './connection.ts'
 import { mountExport } from './mount-protocol.ts'
 import { type NfsOptions, parseNfsOptions } from './options.ts'
+import { remoteLocks } from './remote-locks.ts'
 import { DEFAULT_EXPORTS, NfsServer } from './server.ts'
 
 /** Where NFS servers listen (RFC 1813 §2.1). */
@@ -18,7 +19,8 @@ const NFS_PORT = 2049
 /** How long the event loop stays awake after an answer of the server, in microseconds. */
 const SPIN_US = 100
 
-const LIMITATIONS = ['locks are kept to this mount: programs on other mounts do not see them'] as const
+/** With `nolock`. */
+const OWN_LOCKS = ['locks are kept to this mount: programs on other mounts do not see them'] as const
 
 class NfsMounts implements Connection {
   readonly #address: Address
@@ -56,11 +58,12 @@ class NfsMounts implements Connection {
       retrans: options.retransmissions,
     })
     const state = new ClientState({ connection, mounted, options, now: traceTime })
+    if (options.remoteLocks) state.locks = remoteLocks(state, nfs)
     return {
       fileSystem: new NfsFileSystem(state),
       control: controlOf(state, path),
       kernelChecksPermissions: true,
-      limitations: LIMITATIONS,
+      limitations: options.remoteLocks ? [] : OWN_LOCKS,
     }
   }
 

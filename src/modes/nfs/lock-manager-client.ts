@@ -1,0 +1,235 @@
+// The calls to the server's lock manager (NLM version 4), and how its restarts are noticed.
+//
+// They go over a connection of their own, made when the first lock is wanted. On each new connection the server is asked
+// who it is: the state number of its status service, which grows when it restarts, or, where it has none, whatever else
+// tells. Answers are handed on after that is known, so that nothing a server says is taken for the word of its
+// predecessor. A connection that dies while there are locks is made anew at once, since reclaiming them has its time.
+//
+// The server calls back (GRANTED, SM_NOTIFY) over the same connection, if it takes part in that.
+import type { Clock } from '../../host/clock.ts'
+import { FsError } from '../../posix/errors.ts'
+import type { ChannelKind } from '../../rpc/onc/channel.ts'
+import { OncClient, type OncClientEvent, type OncClientOptions } from '../../rpc/onc/client.ts'
+import { OncError, type OncFailure } from '../../rpc/onc/errors.ts'
+import { PORTMAP_PORT, portOf } from '../../rpc/onc/portmap-client.ts'
+import { CALLBACK } from './callback-program.ts'
+import type {
+  LockHolder,
+  LockManager,
+  LockManagerEvents,
+  LockManagerStatus,
+  NlmCall,
+  NlmLock,
+  NlmTested,
+} from './nlm-types.ts'
+import { cancelArgs, lockArgs, pidOfOwner, rangeOf, testArgs, unlockArgs } from './nlm-wire.ts'
+import { NLM4 } from './nlm4.ts'
+import { NSM } from './nsm.ts'
+
+export interface LockManagerOptions {
+  readonly clock: Clock
+  /** One name per mount, unlike that of any other client, whatever becomes of it. */
+  readonly callerName: string
+  /** The way to a port of the server, over TCP. */
+  channel(port: number): ChannelKind
+  /** Where NFS is served. If the lock manager is not there, the portmapper is asked where it is. */
+  readonly port: number
+  readonly retry: Pick<OncClientOptions, 'hard' | 'timeoMs' | 'retrans' | 'random'>
+  /** Something that changes when the server restarts, for servers without a status service. */
+  lifeSign(): Promise<string | undefined>
+}
+
+/** A callback is as good as lost after this, in milliseconds: as Linux. */
+const CALLBACK_MS = 30_000
+/** Where nobody calls back: how soon to ask again, first and at last. */
+const FIRST_POLL_MS = 1000
+const LONGEST_POLL_MS = 10_000
+/** How often a server that says nothing is asked whether it is there, while there are locks. */
+const HEARTBEAT_MS = 30_000
+/** How long a portmapper may take to answer. */
+const PORTMAP_MS = 5000
+
+const { NULL, TEST, LOCK, CANCEL, UNLOCK } = NLM4.procedures
+const { ACCEPTS_CALLS } = CALLBACK.procedures
+const { SM_STAT } = NSM.procedures
+
+export class LockManagerClient implements LockManager {
+  readonly #options: LockManagerOptions
+  readonly #events: LockManagerEvents
+  #finding: Promise<OncClient> | undefined
+  /** The lock manager, once it was found. */
+  #client: OncClient | undefined
+  readonly #clients = new Set<OncClient>()
+  /** What the present connection's server is like is known, or cannot be. */
+  #introduced: Promise<void> = Promise.resolve()
+  #callsBack = false
+  #lifeSign: string | undefined
+  #life = 0
+  #pinging = false
+  #cancelHeartbeat: (() => void) | undefined
+  #closed = false
+
+  constructor(options: LockManagerOptions, events: LockManagerEvents) {
+    this.#options = options
+    this.#events = events
+  }
+
+  async send(call: NlmCall, handle: Buffer, holder: LockHolder): Promise<number> {
+    const caller = { callerName: this.#options.callerName, handle, holder }
+    const { credential } = holder
+    return await this.#ask(async (client) => {
+      switch (call.procedure) {
+        case 'LOCK':
+          return (await client.call(LOCK, lockArgs(call, caller), { credential })).stat
+        case 'CANCEL':
+          return (await client.call(CANCEL, cancelArgs(call, caller), { credential })).stat
+        case 'UNLOCK':
+          return (await client.call(UNLOCK, unlockArgs(call, caller), { credential })).stat
+      }
+    })
+  }
+
+  async test(lock: NlmLock, handle: Buffer, holder: LockHolder, signal: AbortSignal): Promise<NlmTested> {
+    const args = testArgs(lock, { callerName: this.#options.callerName, handle, holder })
+    const { credential } = holder
+    const { test } = await this.#ask((client) => client.call(TEST, args, { credential, signal }))
+    if (!('holder' in test)) return { status: test.stat }
+    const { exclusive, oh } = test.holder
+    return { status: test.stat, lock: { ...rangeOf(test.holder), exclusive, pid: pidOfOwner(oh) } }
+  }
+
+  pollMs(times: number): number {
+    return this.#callsBack ? CALLBACK_MS : Math.min(FIRST_POLL_MS * 2 ** (times - 1), LONGEST_POLL_MS)
+  }
+
+  status(): LockManagerStatus {
+    const client = this.#client
+    if (client === undefined) return { connection: 'not needed yet', callsBack: false, calls: {} }
+    const { peer, state } = client.status()
+    const calls = Object.entries(client.statistics.snapshot()).map(([name, { calls }]) => [name, calls])
+    return { server: peer, connection: state, callsBack: this.#callsBack, calls: Object.fromEntries(calls) }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#cancelHeartbeat?.()
+    for (const client of this.#clients) client.close()
+  }
+
+  async #ask<R>(call: (client: OncClient) => Promise<R>): Promise<R> {
+    try {
+      if (this.#closed) throw new OncError('CLOSED', NLM4.name)
+      this.#finding ??= this.#find()
+      const result = await call(await this.#finding)
+      await this.#introduced
+      this.#watch()
+      return result
+    } catch (error) {
+      throw FsError.from(error)
+    }
+  }
+
+  async #find(): Promise<OncClient> {
+    try {
+      const client = (await this.#open(this.#options.port)) ?? (await this.#open(await this.#mappedPort()))
+      if (client === undefined) throw new FsError('ENOLCK', 'the server has no lock manager')
+      this.#client = client
+      this.#introduce(client)
+      return client
+    } catch (error) {
+      // Another time it may be there.
+      this.#finding = undefined
+      throw error
+    }
+  }
+
+  /** Undefined: there is no lock manager at this port. */
+  async #open(port: number | undefined): Promise<OncClient | undefined> {
+    if (port === undefined) return undefined
+    const { channel, retry, clock } = this.#options
+    const client: OncClient = new OncClient(channel(port), {
+      ...retry,
+      clock,
+      onEvent: (event) => this.#heard(client, event),
+    })
+    this.#clients.add(client)
+    let served: true | undefined
+    try {
+      served = await ifServed(client.call(NULL, undefined).then(() => true))
+    } finally {
+      if (!served) this.#drop(client)
+    }
+    return served && client
+  }
+
+  async #mappedPort(): Promise<number | undefined> {
+    const { channel, clock } = this.#options
+    const portmapper = new OncClient(channel(PORTMAP_PORT), { clock, hard: false, timeoMs: PORTMAP_MS, retrans: 0 })
+    this.#clients.add(portmapper)
+    try {
+      return await portOf(portmapper, NLM4, 'tcp')
+    } finally {
+      this.#drop(portmapper)
+    }
+  }
+
+  #drop(client: OncClient): void {
+    client.close()
+    this.#clients.delete(client)
+  }
+
+  #heard(client: OncClient, event: OncClientEvent): void {
+    if (client !== this.#client) return
+    if (event.type === 'connected') this.#introduce(client)
+    else if (event.type === 'disconnected' && this.#events.atStake()) this.#ping(client)
+  }
+
+  /** A new connection: it takes calls, too; and is it still the same server? */
+  #introduce(client: OncClient): void {
+    const { callerName, lifeSign } = this.#options
+    // First of all: the server may count on it when it answers what comes next.
+    const announced = ifServed(client.call(ACCEPTS_CALLS, { callerName }).then(() => true))
+    const monitor = ifServed(client.call(SM_STAT, { name: callerName }))
+    const introduction = async (): Promise<void> => {
+      const [callsBack = false, status] = await Promise.all([announced, monitor])
+      this.#callsBack = callsBack
+      const sign = status === undefined ? await lifeSign() : `state ${status.state}`
+      if (sign === undefined || sign === this.#lifeSign) return
+      this.#lifeSign = sign
+      this.#events.serverLife(++this.#life)
+    }
+    this.#introduced = introduction().catch(() => undefined)
+  }
+
+  /** A call that waits keeps a connection, and finds out when it leads nowhere. */
+  #ping(client: OncClient): void {
+    if (this.#pinging) return
+    this.#pinging = true
+    const over = (): void => {
+      this.#pinging = false
+    }
+    client.call(NULL, undefined).then(over, over)
+  }
+
+  #watch(): void {
+    if (this.#cancelHeartbeat !== undefined || !this.#events.atStake()) return
+    this.#cancelHeartbeat = this.#options.clock.after(HEARTBEAT_MS, () => {
+      this.#cancelHeartbeat = undefined
+      if (this.#closed || this.#client === undefined || !this.#events.atStake()) return
+      this.#ping(this.#client)
+      this.#watch()
+    })
+  }
+}
+
+const UNAVAILABLE: readonly OncFailure[] = ['PROG_UNAVAIL', 'PROG_MISMATCH', 'PROC_UNAVAIL']
+
+/** Undefined: the server does not serve that. */
+async function ifServed<R>(call: Promise<R>): Promise<R | undefined> {
+  try {
+    return await call
+  } catch (error) {
+    if (error instanceof OncError && UNAVAILABLE.includes(error.reason)) return undefined
+    throw error
+  }
+}
