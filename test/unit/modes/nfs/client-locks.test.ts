@@ -6,7 +6,6 @@ import {
   type LockManagerEvents,
   NLM4_STATS,
   type NlmCall,
-  type NlmLock,
   type NlmTested,
 } from '../../../../src/modes/nfs/nlm-types.ts'
 import { NfsNode } from '../../../../src/modes/nfs/nodes.ts'
