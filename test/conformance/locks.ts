@@ -181,7 +181,7 @@ export const locks: Area = {
     await waits
   }),
 
-  'flock and fcntl locks do not see each other': locked(async (t) => {
+  'flock and fcntl locks do not see each other': needs(['locks', 'flockApart'], async (t) => {
     const a = await t.p.open(await t.file('f'), O.RDWR)
     const b = await t.p.open(t.at('f'), O.RDWR)
     await t.p.flock(a, LOCK.EX)

@@ -100,12 +100,32 @@ export interface NfsStatus {
   readonly waiting: readonly { readonly op: string }[]
   readonly calls: Readonly<Record<string, number>>
   readonly removedWhileOpen: readonly string[]
+  readonly locks: NfsLocks
+}
+
+export interface NfsLocks {
+  readonly connection: string
+  readonly callsBack: boolean
+  readonly calls: Readonly<Record<string, number>>
+  readonly held: readonly NfsLock[]
+  readonly waiting: readonly (NfsLock & { readonly state: string; readonly why: string })[]
+  readonly lost: readonly NfsLock[]
+}
+
+interface NfsLock {
+  readonly ino: number
+  readonly bytes: string
+  readonly kind: string
+  readonly by: string
+  readonly pid: number
 }
 
 export async function statusOf(mount: string): Promise<NfsStatus> {
   const { details } = JSON.parse(await readFile(join(mount, '.proteus/status.json'), 'utf8')) as { details: NfsStatus }
   return details
 }
+
+export const locksOf = async (mount: string): Promise<NfsLocks> => (await statusOf(mount)).locks
 
 /** The calls that a mount makes while `action` runs. */
 export async function callsOf(mount: string, action: () => Promise<unknown>): Promise<Record<string, number>> {
