@@ -125,8 +125,9 @@ describe('ONC RPC in both directions', () => {
       },
     })
     await until(() => backs.length === 1)
+    const { port } = listener.address
     await listener.close()
-    const again = await listenTcp(server, { port: listener.address.port })
+    const again = await listenTcp(server, { port })
     open.push(() => again.close())
     await until(() => backs.length === 2)
     expect(await (backs[1] as OncClient).call(ASK, 'again')).toBe('client: again')
