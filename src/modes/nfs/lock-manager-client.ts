@@ -12,6 +12,8 @@ import type { ChannelKind } from '../../rpc/onc/channel.ts'
 import { OncClient, type OncClientEvent, type OncClientOptions } from '../../rpc/onc/client.ts'
 import { OncError, type OncFailure } from '../../rpc/onc/errors.ts'
 import { PORTMAP_PORT, portOf } from '../../rpc/onc/portmap-client.ts'
+import { OncServer } from '../../rpc/onc/server.ts'
+import { type Service, service } from '../../rpc/onc/service.ts'
 import { CALLBACK } from './callback-program.ts'
 import type {
   LockHolder,
@@ -22,6 +24,7 @@ import type {
   NlmLock,
   NlmTested,
 } from './nlm-types.ts'
+import { NLM4_STATS } from './nlm-types.ts'
 import { cancelArgs, lockArgs, pidOfOwner, rangeOf, testArgs, unlockArgs } from './nlm-wire.ts'
 import { NLM4 } from './nlm4.ts'
 import { NSM } from './nsm.ts'
@@ -63,6 +66,8 @@ export class LockManagerClient implements LockManager {
   /** What the present connection's server is like is known, or cannot be. */
   #introduced: Promise<void> = Promise.resolve()
   #callsBack = false
+  /** The server has heard of us. */
+  #announced = false
   #lifeSign: string | undefined
   #life = 0
   #pinging = false
@@ -150,6 +155,7 @@ export class LockManagerClient implements LockManager {
     const client: OncClient = new OncClient(channel(port), {
       ...retry,
       clock,
+      server: new OncServer(this.#services()),
       onEvent: (event) => this.#heard(client, event),
     })
     this.#clients.add(client)
@@ -188,17 +194,42 @@ export class LockManagerClient implements LockManager {
   #introduce(client: OncClient): void {
     const { callerName, lifeSign } = this.#options
     // First of all: the server may count on it when it answers what comes next.
-    const announced = ifServed(client.call(ACCEPTS_CALLS, { callerName }).then(() => true))
+    const announced = ifServed(client.call(ACCEPTS_CALLS, { callerName }))
     const monitor = ifServed(client.call(SM_STAT, { name: callerName }))
     const introduction = async (): Promise<void> => {
-      const [callsBack = false, status] = await Promise.all([announced, monitor])
-      this.#callsBack = callsBack
-      const sign = status === undefined ? await lifeSign() : `state ${status.state}`
-      if (sign === undefined || sign === this.#lifeSign) return
+      const [callback, status] = await Promise.all([announced, monitor])
+      this.#callsBack = callback !== undefined
+      const state = callback?.state ?? status?.state
+      const sign = state === undefined ? await lifeSign() : `state ${state}`
+      // It may have forgotten us alone: then that life is over, too.
+      const forgotten = this.#announced && callback?.known === false
+      this.#announced = this.#callsBack
+      if (sign === undefined || (sign === this.#lifeSign && !forgotten)) return
       this.#lifeSign = sign
       this.#events.serverLife(++this.#life)
     }
     this.#introduced = introduction().catch(() => undefined)
+  }
+
+  /** What the server may call, over our connection. */
+  #services(): Service[] {
+    const { callerName } = this.#options
+    return [
+      service(NLM4, {
+        GRANTED: ({ cookie, exclusive, lock }) => {
+          const taken =
+            lock.callerName === callerName &&
+            this.#events.granted(lock.fh, { svid: lock.svid, range: rangeOf(lock), exclusive })
+          return { cookie, stat: taken ? NLM4_STATS.NLM4_GRANTED : NLM4_STATS.NLM4_DENIED }
+        },
+      }),
+      service(NSM, {
+        // Who says so may be anybody: the server is asked.
+        SM_NOTIFY: () => {
+          if (this.#client !== undefined) this.#introduce(this.#client)
+        },
+      }),
+    ]
   }
 
   /** A call that waits keeps a connection, and finds out when it leads nowhere. */

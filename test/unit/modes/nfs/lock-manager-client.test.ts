@@ -1,11 +1,16 @@
 // The lock manager's client and servers without a network: which port, which life, who calls back.
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { XdrReader, XdrWriter } from '../../../../src/codec/xdr.ts'
+import { CALLBACK } from '../../../../src/modes/nfs/callback-program.ts'
 import { LockManagerClient } from '../../../../src/modes/nfs/lock-manager-client.ts'
 import { type LockManagerEvents, NLM4_STATS, type NlmCall } from '../../../../src/modes/nfs/nlm-types.ts'
 import { NLM4 } from '../../../../src/modes/nfs/nlm4.ts'
 import { NSM } from '../../../../src/modes/nfs/nsm.ts'
 import { authNone } from '../../../../src/rpc/onc/auth.ts'
+import { CALL as CALL_TYPE, CallBody, CallStart, ReplyStart, RPC_VERSION } from '../../../../src/rpc/onc/message.ts'
 import { PORTMAP2 } from '../../../../src/rpc/onc/portmap-client.ts'
+import type { Procedure } from '../../../../src/rpc/onc/program.ts'
+import { readResult } from '../../../../src/rpc/onc/reply.ts'
 import { OncServer } from '../../../../src/rpc/onc/server.ts'
 import { type Service, service } from '../../../../src/rpc/onc/service.ts'
 import { settle, TestClock } from '../../rpc/test-clock.ts'
@@ -165,6 +170,52 @@ test('where nobody calls back, who waits asks again soon', async () => {
   await client.send(CALL, HANDLE, HOLDER)
   expect([1, 2, 3, 4, 5, 50].map((times) => client.pollMs(times))).toEqual([1000, 2000, 4000, 8000, 10_000, 10_000])
 })
+
+test('a server that calls back is heard, and its notice of a restart makes it be asked', async () => {
+  let state = 5
+  let known = false
+  const callback = service(CALLBACK, {
+    ACCEPTS_CALLS: ({ callerName }) => {
+      expect(callerName).toBe('here-1')
+      return { known, state }
+    },
+  })
+  host.serve(NFS_PORT, new OncServer([nlm(NLM4_GRANTED), callback]))
+  await client.send(CALL, HANDLE, HOLDER)
+  expect(client.status().callsBack).toBe(true)
+  expect(client.pollMs(1)).toBe(30_000)
+  const lock = { callerName: 'here-1', fh: HANDLE, oh: HANDLE, svid: 3, offset: 10n, length: 5n }
+  const granting = { cookie: Buffer.from('c'), exclusive: true, lock }
+  expect(await call(NLM4.procedures.GRANTED, granting)).toEqual({ cookie: Buffer.from('c'), stat: NLM4_GRANTED })
+  expect(granted).toEqual([[HANDLE, { svid: 3, range: { start: 10, end: 14 }, exclusive: true }]])
+  const another = { ...granting, lock: { ...lock, callerName: 'here-2' } }
+  expect(await call(NLM4.procedures.GRANTED, another)).toMatchObject({ stat: NLM4_DENIED })
+  known = true
+  await call(NSM.procedures.SM_NOTIFY, { name: 'server', state: 9 })
+  expect(lives).toEqual([1])
+  state = 7
+  await call(NSM.procedures.SM_NOTIFY, { name: 'server', state: 9 })
+  expect(lives).toEqual([1, 2])
+  // The same server, but it has let go of what we had.
+  known = false
+  host.breakAll()
+  await clock.pass(1000, 10)
+  expect(lives).toEqual([1, 2, 3])
+})
+
+/** The server calls the client. */
+async function call<A, R>(procedure: Procedure<A, R>, args: A): Promise<R> {
+  const writer = new XdrWriter().begin(65_536)
+  const { program, version, number } = procedure
+  CallStart.write(writer, { xid: 1, type: CALL_TYPE, rpcVersion: RPC_VERSION })
+  CallBody.write(writer, { program, version, procedure: number, credential: authNone, verifier: authNone })
+  procedure.args.write(writer, args)
+  host.callBack(Buffer.concat(writer.take()))
+  await settle()
+  const reader = new XdrReader().reset(host.replies.pop() ?? Buffer.alloc(0))
+  ReplyStart.read(reader)
+  return readResult(reader, procedure as unknown as Procedure<never, R>) as R
+}
 
 test('closed: what waits fails, and nothing is left', async () => {
   const waiting = client.send(CALL, HANDLE, HOLDER)
