@@ -61,6 +61,13 @@ export class NfsLab {
     return directory
   }
 
+  /** In peace. */
+  async unmount(directory: string): Promise<void> {
+    const [mount] = this.#mounts.splice(this.directories.indexOf(directory), 1)
+    this.directories.splice(this.directories.indexOf(directory), 1)
+    await mount?.stop()
+  }
+
   #command(args: readonly string[]): Pick<DaemonCommand, 'program' | 'args' | 'folder' | 'announcesReady'> {
     return { program: process.execPath, args: [main, ...args], folder: this.folder, announcesReady: true }
   }
