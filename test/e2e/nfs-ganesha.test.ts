@@ -22,6 +22,7 @@ import { Ganesha, whyNoGanesha, whyNoLocks } from '../support/ganesha.ts'
 import { locksOf, mountNfs } from '../support/nfs-lab.ts'
 import { Posix } from '../support/posix.ts'
 import { shell } from '../support/run.ts'
+import { script } from '../support/scripts.ts'
 import { F, LOCK, O } from '../support/syscalls.ts'
 import { scratch } from '../support/targets.ts'
 
@@ -90,6 +91,19 @@ describe('an NFS mount of nfs-ganesha', () => {
     expect((await readdir(join(mount, 'many'))).sort()).toEqual([...names].sort())
     expect(await shell('ls -l "$1" | wc -l', { args: [join(mount, 'many')] })).toBe(`${names.length + 1}\n`)
   })
+
+  for (const kind of ['fcntl', 'ofd', 'flock']) {
+    onGanesha(
+      `a counter under ${kind} locks counts every step of both mounts`,
+      async () => {
+        await writeFile(join(mount, kind), '0')
+        const count = (at: string) => script('races.py', ['count', join(at, kind), '50', kind])
+        await Promise.all([mount, other, other].map(count))
+        expect(await readFile(join(there, kind), 'utf8')).toBe('150')
+      },
+      noLocks,
+    )
+  }
 
   onGanesha('close-to-open, and a silly rename', async () => {
     await writeFile(join(mount, 'c'), 'one')

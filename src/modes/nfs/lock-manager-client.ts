@@ -45,7 +45,7 @@ export interface LockManagerOptions {
 /** A callback is as good as lost after this, in milliseconds: as Linux. */
 const CALLBACK_MS = 30_000
 /** Where nobody calls back: how soon to ask again, first and at last. */
-const FIRST_POLL_MS = 1000
+const FIRST_POLL_MS = 100
 const LONGEST_POLL_MS = 10_000
 /** How often a server that says nothing is asked whether it is there, while there are locks. */
 const HEARTBEAT_MS = 30_000
@@ -85,7 +85,7 @@ export class LockManagerClient implements LockManager {
     return await this.#ask(async (client) => {
       switch (call.procedure) {
         case 'LOCK':
-          return (await client.call(LOCK, lockArgs(call, caller), { credential })).stat
+          return (await client.call(LOCK, lockArgs(this.#polled(call), caller), { credential })).stat
         case 'CANCEL':
           return (await client.call(CANCEL, cancelArgs(call, caller), { credential })).stat
         case 'UNLOCK':
@@ -125,13 +125,23 @@ export class LockManagerClient implements LockManager {
     try {
       if (this.#closed) throw new OncError('CLOSED', NLM4.name)
       this.#finding ??= this.#find()
-      const result = await call(await this.#finding)
+      const client = await this.#finding
+      await this.#introduced
+      const result = await call(client)
       await this.#introduced
       this.#watch()
       return result
     } catch (error) {
       throw FsError.from(error)
     }
+  }
+
+  /**
+   * A server that cannot call back is not to keep a queue for us: whom it granted a lock without our hearing of it would be
+   * in everybody's way.
+   */
+  #polled(call: NlmCall): NlmCall {
+    return this.#callsBack ? call : { ...call, block: false }
   }
 
   async #find(): Promise<OncClient> {
