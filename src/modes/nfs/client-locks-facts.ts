@@ -12,23 +12,24 @@ const WHY: Readonly<Record<WaitingNlmLock['state'], string>> = {
 
 const time = (ms: number): string => new Date(ms).toISOString()
 
-export function lockFacts(state: ClientState, locks: ClientLocks) {
+export function lockFacts(state: ClientState, { runner }: ClientLocks) {
+  const { machine, manager, lost } = runner
   const view = (lock: HeldNlmLock) => ({
     ino: state.caches.attributes.known(lock.file)?.attributes.ino ?? 0,
     bytes: lock.end === Number.POSITIVE_INFINITY ? `${lock.start}-` : `${lock.start}-${lock.end}`,
     kind: lock.exclusive ? 'exclusive' : 'shared',
     by: typeof lock.owner === 'string' ? 'flock' : 'fcntl',
   })
-  const withPid = (lock: HeldNlmLock) => ({ ...view(lock), pid: locks.pidOf(lock.owner) })
+  const withPid = (lock: HeldNlmLock) => ({ ...view(lock), pid: runner.holderOf(lock.owner)?.pid ?? 0 })
   return {
-    ...locks.manager.status(),
-    held: locks.held().map(withPid),
-    waiting: locks.waiting().map((lock) => ({
+    ...manager.status(),
+    held: machine.held().map(withPid),
+    waiting: machine.waiting().map((lock) => ({
       ...withPid(lock),
       since: time(lock.sinceMs),
       state: lock.state,
       why: WHY[lock.state],
     })),
-    lost: locks.lost.map((lock) => ({ ...view(lock), pid: lock.pid, at: time(lock.atMs) })),
+    lost: lost.map((lock) => ({ ...view(lock), pid: lock.pid, at: time(lock.atMs) })),
   }
 }

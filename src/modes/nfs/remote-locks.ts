@@ -25,7 +25,7 @@ export function remoteLocks(state: ClientState, { host, port }: Address): Client
       : { hard: true },
     /** The write verifier, which is another one after a restart (RFC 1813 §3.3.21). */
     async lifeSign(): Promise<string | undefined> {
-      const locked = locks.anyLocked()
+      const locked = locks.runner.anyLocked()
       if (locked === undefined) return undefined
       const args = { file: locked.node.handle, offset: 0, count: 1 }
       const result = await state.call(locked.node, NFS3.procedures.COMMIT, args, locked.holder)

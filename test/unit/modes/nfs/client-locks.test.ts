@@ -138,7 +138,7 @@ test('a lock is asked for after what was written is on the server, and comes wit
   answer(NLM4_GRANTED)
   await locked
   expect(log).toEqual(['flush', 'refresh'])
-  expect(locks.held()).toMatchObject([{ file: 7, owner: 5n, exclusive: true }])
+  expect(locks.runner.machine.held()).toMatchObject([{ file: 7, owner: 5n, exclusive: true }])
 })
 
 test('what is refused is EAGAIN, and the node may go', async () => {
@@ -160,7 +160,7 @@ test('a lock is not asked for if what was written cannot be sent; it is given ba
   expect(call.procedure).toBe('UNLOCK')
   answer(NLM4_GRANTED)
   expect(await unlocked).toBe('ENOSPC')
-  expect(locks.held()).toEqual([])
+  expect(locks.runner.machine.held()).toEqual([])
 })
 
 test('who is interrupted while bytes are sent has not unlocked', async () => {
@@ -168,7 +168,7 @@ test('who is interrupted while bytes are sent has not unlocked', async () => {
   flushError = new FsError('EINTR')
   expect(await failing(locks.setLock(caller(), request({ kind: 'unlock' })))).toBe('EINTR')
   expect(await manager.take()).toEqual([])
-  expect(locks.held()).toHaveLength(1)
+  expect(locks.runner.machine.held()).toHaveLength(1)
 })
 
 test('a lock that was waited for comes by a callback', async () => {
@@ -177,13 +177,13 @@ test('a lock that was waited for comes by a callback', async () => {
   expect(call.block).toBe(true)
   answer(NLM4_BLOCKED)
   await settle()
-  expect(locks.waiting()).toMatchObject([{ state: 'blocked' }])
+  expect(locks.runner.machine.waiting()).toMatchObject([{ state: 'blocked' }])
   const { svid, range, exclusive } = call.lock
   expect(manager.events.granted(Buffer.from('another'), { svid, range, exclusive })).toBe(false)
   expect(manager.events.granted(node.handle, { svid: svid + 1, range, exclusive })).toBe(false)
   expect(manager.events.granted(node.handle, { svid, range, exclusive })).toBe(true)
   await locked
-  expect(locks.held()).toHaveLength(1)
+  expect(locks.runner.machine.held()).toHaveLength(1)
 })
 
 test('without a callback it is asked for again, less and less often', async () => {
@@ -219,7 +219,7 @@ test('any signal ends the wait for somebody else: EINTR, and CANCEL', async () =
   cancel.answer(NLM4_GRANTED)
   await settle()
   expect(node.locked).toBe(false)
-  expect(locks.waiting()).toEqual([])
+  expect(locks.runner.machine.waiting()).toEqual([])
 })
 
 test('who does not wait for an unlock is told EINTR, and the lock goes all the same', async () => {
@@ -280,8 +280,8 @@ test('after a restart of the server locks are reclaimed, and what is lost is rem
   first?.answer(NLM4_GRANTED)
   second?.answer(NLM4_DENIED)
   await settle()
-  expect(locks.held()).toMatchObject([{ owner: 5n }])
-  expect(locks.lost).toMatchObject([{ owner: 6n, start: 0, end: 9, pid: 101, atMs: clock.now() }])
+  expect(locks.runner.machine.held()).toMatchObject([{ owner: 5n }])
+  expect(locks.runner.lost).toMatchObject([{ owner: 6n, start: 0, end: 9, pid: 101, atMs: clock.now() }])
 })
 
 test('GETLK: a process of this mount, else what the server says, when its grace period is over', async () => {
