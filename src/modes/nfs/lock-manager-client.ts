@@ -6,15 +6,13 @@
 // predecessor. A connection that dies while there are locks is made anew at once, since reclaiming them has its time.
 //
 // The server calls back (GRANTED, SM_NOTIFY) over the same connection, if it takes part in that.
-import type { Clock } from '../../host/clock.ts'
 import { FsError } from '../../posix/errors.ts'
-import type { ChannelKind } from '../../rpc/onc/channel.ts'
-import { OncClient, type OncClientEvent, type OncClientOptions } from '../../rpc/onc/client.ts'
-import { OncError, type OncFailure } from '../../rpc/onc/errors.ts'
-import { PORTMAP_PORT, portOf } from '../../rpc/onc/portmap-client.ts'
+import type { OncClient, OncClientEvent, OncClientOptions } from '../../rpc/onc/client.ts'
+import { OncError } from '../../rpc/onc/errors.ts'
 import { OncServer } from '../../rpc/onc/server.ts'
 import { type Service, service } from '../../rpc/onc/service.ts'
 import { CALLBACK } from './callback-program.ts'
+import { type FindOptions, ifServed, LockManagerFinder } from './lock-manager-finder.ts'
 import type {
   LockHolder,
   LockManager,
@@ -29,14 +27,9 @@ import { cancelArgs, lockArgs, pidOfOwner, rangeOf, testArgs, unlockArgs } from 
 import { NLM4 } from './nlm4.ts'
 import { NSM } from './nsm.ts'
 
-export interface LockManagerOptions {
-  readonly clock: Clock
+export interface LockManagerOptions extends FindOptions {
   /** One name per mount, unlike that of any other client, whatever becomes of it. */
   readonly callerName: string
-  /** The way to a port of the server, over TCP. */
-  channel(port: number): ChannelKind
-  /** Where NFS is served. If the lock manager is not there, the portmapper is asked where it is. */
-  readonly port: number
   readonly retry: Pick<OncClientOptions, 'hard' | 'timeoMs' | 'retrans' | 'random'>
   /** Something that changes when the server restarts, for servers without a status service. */
   lifeSign(): Promise<string | undefined>
@@ -49,8 +42,6 @@ const FIRST_POLL_MS = 100
 const LONGEST_POLL_MS = 10_000
 /** How often a server that says nothing is asked whether it is there, while there are locks. */
 const HEARTBEAT_MS = 30_000
-/** How long a portmapper may take to answer. */
-const PORTMAP_MS = 5000
 
 const { NULL, TEST, LOCK, CANCEL, UNLOCK } = NLM4.procedures
 const { ACCEPTS_CALLS } = CALLBACK.procedures
@@ -59,10 +50,10 @@ const { SM_STAT } = NSM.procedures
 export class LockManagerClient implements LockManager {
   readonly #options: LockManagerOptions
   readonly #events: LockManagerEvents
+  readonly #finder: LockManagerFinder
   #finding: Promise<OncClient> | undefined
   /** The lock manager, once it was found. */
   #client: OncClient | undefined
-  readonly #clients = new Set<OncClient>()
   /** What the present connection's server is like is known, or cannot be. */
   #introduced: Promise<void> = Promise.resolve()
   #callsBack = false
@@ -77,6 +68,13 @@ export class LockManagerClient implements LockManager {
   constructor(options: LockManagerOptions, events: LockManagerEvents) {
     this.#options = options
     this.#events = events
+    const { clock, retry } = options
+    this.#finder = new LockManagerFinder(options, (heard) => ({
+      ...retry,
+      clock,
+      server: new OncServer(this.#services()),
+      onEvent: (event) => this.#heard(heard(), event),
+    }))
   }
 
   async send(call: NlmCall, handle: Buffer, holder: LockHolder): Promise<number> {
@@ -118,7 +116,7 @@ export class LockManagerClient implements LockManager {
   close(): void {
     this.#closed = true
     this.#cancelHeartbeat?.()
-    for (const client of this.#clients) client.close()
+    this.#finder.close()
   }
 
   async #ask<R>(call: (client: OncClient) => Promise<R>): Promise<R> {
@@ -146,7 +144,7 @@ export class LockManagerClient implements LockManager {
 
   async #find(): Promise<OncClient> {
     try {
-      const client = (await this.#open(this.#options.port)) ?? (await this.#open(await this.#mappedPort()))
+      const client = await this.#finder.find()
       if (client === undefined) throw new FsError('ENOLCK', 'the server has no lock manager')
       this.#client = client
       this.#introduce(client)
@@ -156,42 +154,6 @@ export class LockManagerClient implements LockManager {
       this.#finding = undefined
       throw error
     }
-  }
-
-  /** Undefined: there is no lock manager at this port. */
-  async #open(port: number | undefined): Promise<OncClient | undefined> {
-    if (port === undefined) return undefined
-    const { channel, retry, clock } = this.#options
-    const client: OncClient = new OncClient(channel(port), {
-      ...retry,
-      clock,
-      server: new OncServer(this.#services()),
-      onEvent: (event) => this.#heard(client, event),
-    })
-    this.#clients.add(client)
-    let served: true | undefined
-    try {
-      served = await ifServed(client.call(NULL, undefined).then(() => true))
-    } finally {
-      if (!served) this.#drop(client)
-    }
-    return served && client
-  }
-
-  async #mappedPort(): Promise<number | undefined> {
-    const { channel, clock } = this.#options
-    const portmapper = new OncClient(channel(PORTMAP_PORT), { clock, hard: false, timeoMs: PORTMAP_MS, retrans: 0 })
-    this.#clients.add(portmapper)
-    try {
-      return await portOf(portmapper, NLM4, 'tcp')
-    } finally {
-      this.#drop(portmapper)
-    }
-  }
-
-  #drop(client: OncClient): void {
-    client.close()
-    this.#clients.delete(client)
   }
 
   #heard(client: OncClient, event: OncClientEvent): void {
@@ -260,17 +222,5 @@ export class LockManagerClient implements LockManager {
       this.#ping(this.#client)
       this.#watch()
     })
-  }
-}
-
-const UNAVAILABLE: readonly OncFailure[] = ['PROG_UNAVAIL', 'PROG_MISMATCH', 'PROC_UNAVAIL']
-
-/** Undefined: the server does not serve that. */
-async function ifServed<R>(call: Promise<R>): Promise<R | undefined> {
-  try {
-    return await call
-  } catch (error) {
-    if (error instanceof OncError && UNAVAILABLE.includes(error.reason)) return undefined
-    throw error
   }
 }
