@@ -126,7 +126,8 @@ export class ClientLocks implements Locks {
   async releaseAll(): Promise<void> {
     this.#handles.clear()
     this.runner.interruptAll()
-    await Promise.allSettled(this.#machine.held().map(({ file, owner }) => this.#giveBack(undefined, file, owner)))
+    for (const { file, owner } of this.#machine.held()) this.#giveBack(undefined, file, owner).catch(() => undefined)
+    await this.runner.idle()
   }
 
   close(): void {

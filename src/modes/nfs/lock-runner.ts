@@ -56,6 +56,7 @@ export class LockRunner {
   /** Nodes with locks. */
   readonly #nodes = new Map<NodeId, NfsNode>()
   readonly #waiting = new Map<number, (error?: FsError) => void>()
+  #idle: (() => void)[] = []
   #timerAt = Number.POSITIVE_INFINITY
   #cancelTimer: () => void = () => {}
 
@@ -67,6 +68,9 @@ export class LockRunner {
       serverLife: (life) => {
         this.machine.serverStateIs(life)
         this.#run(this.machine.serverRestarted(life))
+        // What was to be taken back went with the old server.
+        for (const owner of [...this.#holders.keys()]) this.#tidyOwner(owner)
+        for (const file of [...this.#nodes.keys()]) this.#tidyFile(file)
       },
       atStake: () => !this.machine.idle,
     })
@@ -122,6 +126,11 @@ export class LockRunner {
   /** It goes on, but who asked for it fails with EINTR. */
   leave(id: number): void {
     this.#settle(id, new FsError('EINTR'))
+  }
+
+  /** Resolves when nothing is held, wanted or under way. */
+  async idle(): Promise<void> {
+    if (!this.machine.idle) await new Promise<void>((resolve) => this.#idle.push(resolve))
   }
 
   close(): void {
@@ -191,8 +200,12 @@ export class LockRunner {
 
   /** Forgets a file, and an owner, of which nothing is left. */
   #tidy(file: NodeId, owner: LockOwnerName): void {
-    if (this.machine.svidOf(owner) === undefined) this.#holders.delete(owner)
+    this.#tidyOwner(owner)
     this.#tidyFile(file)
+  }
+
+  #tidyOwner(owner: LockOwnerName): void {
+    if (this.machine.svidOf(owner) === undefined) this.#holders.delete(owner)
   }
 
   #tidyFile(file: NodeId): void {
@@ -201,6 +214,7 @@ export class LockRunner {
     this.#nodes.delete(file)
     node.locked = false
     this.#options.unlocked(node)
+    if (this.machine.idle) for (const resolve of this.#idle.splice(0)) resolve()
   }
 
   #tellLost(lock: HeldNlmLock): void {

@@ -284,6 +284,25 @@ test('after a restart of the server locks are reclaimed, and what is lost is rem
   expect(locks.runner.lost).toMatchObject([{ owner: 6n, start: 0, end: 9, pid: 101, atMs: clock.now() }])
 })
 
+test('a restart of the server while a wait is cancelled leaves nothing', async () => {
+  manager.events.serverLife(1)
+  const controller = new AbortController()
+  const other = locks.setLock(caller(), request())
+  const asked = await manager.only()
+  const waiting = failing(locks.setLock(caller(controller), request({ wait: true })))
+  await settle()
+  controller.abort()
+  expect(await waiting).toBe('EINTR')
+  manager.events.serverLife(2)
+  asked.answer(NLM4_GRANTED)
+  const again = await manager.only()
+  again.answer(NLM4_DENIED)
+  await expect(other).rejects.toMatchObject({ code: 'EAGAIN' })
+  await settle()
+  expect(node.locked).toBe(false)
+  await locks.releaseAll()
+})
+
 test('GETLK: a process of this mount, else what the server says, when its grace period is over', async () => {
   await hold()
   expect(await locks.getLock(caller(), request({ owner: 6n, range: { start: 3, end: 4 } }))).toEqual({
@@ -310,8 +329,11 @@ test('the end of the mount gives back what is held, and wakes who waits', async 
   await settle()
   const released = locks.releaseAll()
   expect(await waiting).toBe('EINTR')
-  for (const one of await manager.take()) one.answer(NLM4_GRANTED)
+  const calls = await manager.take()
+  expect(calls.map(({ call }) => call.procedure).sort()).toEqual(['CANCEL', 'UNLOCK'])
+  for (const one of calls) one.answer(NLM4_GRANTED)
   await released
+  expect(node.locked).toBe(false)
   locks.close()
   expect(manager.closed).toBe(true)
 })
