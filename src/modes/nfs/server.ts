@@ -3,19 +3,22 @@
 // It is stateless: whatever a client needs to go on after a restart (file handles) comes out of the volume and the key
 // beside it. What tells clients of a restart is the write verifier, another one each time.
 import { randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { KeepAwake } from '../../host/keep-awake.ts'
 import { FsError } from '../../posix/errors.ts'
 import { OncServer } from '../../rpc/onc/server.ts'
+import type { Service } from '../../rpc/onc/service.ts'
 import { type ListenOptions, listenTcp, type TcpListener } from '../../rpc/onc/tcp-server.ts'
 import { listenUdp, type UdpListener } from '../../rpc/onc/udp-server.ts'
 import { Volume } from '../../store/volume.ts'
+import { writeDurably } from './durable-file.ts'
 import { Export, type ExportOptions } from './exports.ts'
 import { FileHandles, KEY_BYTES } from './file-handle.ts'
 import type { ExportedTree, NfsServerParts } from './nfs3-calls.ts'
 import { NFS3_WRITEVERFSIZE } from './nfs3-types.ts'
+import { LockServer, type LockServerOptions } from './nlm-server.ts'
 import { mount3Service, nfs3Service } from './services.ts'
 
 const KEY_FILE = 'nfs.key'
@@ -35,6 +38,7 @@ export interface NfsServerOptions {
   /** 0: any that is free for TCP and UDP. */
   readonly port: number
   readonly exports?: readonly ExportOptions[]
+  readonly locking?: Omit<LockServerOptions, 'onError'>
   readonly onError?: (error: Error) => void
 }
 
@@ -42,12 +46,14 @@ export class NfsServer {
   readonly host: string
   readonly port: number
   readonly rpc: OncServer
+  readonly locking: LockServer
   readonly #volume: Volume
   readonly #listeners: readonly (TcpListener | UdpListener)[]
 
-  private constructor(volume: Volume, rpc: OncServer, tcp: TcpListener, udp: UdpListener) {
+  private constructor(volume: Volume, rpc: OncServer, locking: LockServer, tcp: TcpListener, udp: UdpListener) {
     this.#volume = volume
     this.rpc = rpc
+    this.locking = locking
     this.#listeners = [tcp, udp]
     this.host = tcp.address.host
     this.port = tcp.address.port
@@ -57,20 +63,25 @@ export class NfsServer {
     const { directory, host, onError = () => {} } = options
     if (isIP(host) === 0) throw new Error(`${JSON.stringify(host)} is no IP address to listen on`)
     const volume = await Volume.open(directory, { onBackgroundError: onError })
+    let locking: LockServer | undefined
     try {
       const parts = serverParts(volume, keyOf(directory), options.exports ?? DEFAULT_EXPORTS)
-      const rpc = nfsPrograms(parts, onError)
+      locking = new LockServer(parts, directory, { ...options.locking, onError })
+      const rpc = nfsPrograms(parts, onError, locking.services)
       const awake = new KeepAwake(SPIN_US)
       const [tcp, udp] = await listen(rpc, { host, port: options.port, awake })
-      return new NfsServer(volume, rpc, tcp, udp)
+      return new NfsServer(volume, rpc, locking, tcp, udp)
     } catch (error) {
+      locking?.close()
       await volume.close()
       throw error
     }
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#listeners.map((listener) => listener.close()))
+    const closed = this.#listeners.map((listener) => listener.close())
+    this.locking.close()
+    await Promise.all(closed)
     await this.#volume.close()
   }
 }
@@ -94,9 +105,13 @@ export function serverParts(volume: Volume, key: Uint8Array, options: readonly E
   }
 }
 
-/** MOUNT and NFS, bytes in and bytes out. */
-export function nfsPrograms(parts: NfsServerParts, onError: (error: Error) => void): OncServer {
-  return new OncServer([nfs3Service(parts), mount3Service(parts)], {
+/** MOUNT, NFS and others that stand beside them, bytes in and bytes out. */
+export function nfsPrograms(
+  parts: NfsServerParts,
+  onError: (error: Error) => void,
+  beside: readonly Service[] = [],
+): OncServer {
+  return new OncServer([nfs3Service(parts), mount3Service(parts), ...beside], {
     onError: (error, name) => onError(new Error(`${name} failed`, { cause: error })),
   })
 }
@@ -134,13 +149,6 @@ function keyOf(directory: string): Buffer {
     return key
   }
   const key = randomBytes(KEY_BYTES)
-  const draft = `${path}.new`
-  writeFileSync(draft, key, { mode: 0o600, flush: true })
-  chmodSync(draft, 0o600)
-  renameSync(draft, path)
-  // The name, too, survives loss of power.
-  const folder = openSync(directory, 'r')
-  fsyncSync(folder)
-  closeSync(folder)
+  writeDurably(path, key)
   return key
 }
