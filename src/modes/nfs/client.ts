@@ -41,6 +41,7 @@ export class NfsFileSystem implements FileSystem {
   /** Absent with `nolock`: the kernel keeps locks to this mount. */
   readonly locks?: Locks
   readonly #state: ClientState
+  #detached: Promise<void> | undefined
   readonly #directories = new Map<Handle, DirectoryListing>()
 
   constructor(state: ClientState) {
@@ -52,8 +53,16 @@ export class NfsFileSystem implements FileSystem {
     this.#state.caches.attach(kernel)
   }
 
-  /** What programs wrote and did not wait for is sent before the connection ends, if the server takes it. */
-  async detach(): Promise<void> {
+  /**
+   * What programs wrote and did not wait for is sent, and their locks are given back, before the connection ends, if the
+   * server takes it. Only the first call does anything.
+   */
+  detach(): Promise<void> {
+    this.#detached ??= this.#detach()
+    return this.#detached
+  }
+
+  async #detach(): Promise<void> {
     const { files: open, room, connection, removing, locks } = this.#state
     for (const handle of [...open.keys()]) files.release(this.#state, handle)
     const flushes = [...room.files].map((file) => file.flush(undefined, -1))

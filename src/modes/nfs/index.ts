@@ -25,6 +25,7 @@ const OWN_LOCKS = ['locks are kept to this mount: programs on other mounts do no
 class NfsMounts implements Connection {
   readonly #address: Address
   readonly #options: NfsOptions
+  readonly #fileSystems: NfsFileSystem[] = []
 
   constructor(address: Address, options: NfsOptions) {
     this.#address = address
@@ -59,16 +60,20 @@ class NfsMounts implements Connection {
     })
     const state = new ClientState({ connection, mounted, options, now: traceTime })
     if (options.remoteLocks) state.locks = remoteLocks(state, nfs)
+    const fileSystem = new NfsFileSystem(state)
+    this.#fileSystems.push(fileSystem)
     return {
-      fileSystem: new NfsFileSystem(state),
+      fileSystem,
       control: controlOf(state, path),
       kernelChecksPermissions: true,
       limitations: options.remoteLocks ? [] : OWN_LOCKS,
     }
   }
 
-  /** Each mount ends its own connection when it is detached. */
-  async close(): Promise<void> {}
+  /** Each mount ends its own connection when it is detached, or here, if programs still use it. */
+  async close(): Promise<void> {
+    await Promise.all(this.#fileSystems.map((fileSystem) => fileSystem.detach()))
+  }
 }
 
 export const nfsMode: Mode = {

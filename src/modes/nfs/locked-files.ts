@@ -17,13 +17,13 @@ export function lockedFilesOf(state: ClientState, clock: Clock): LockedFiles {
     flush: (context, node, handle) => node.writes?.flush(context, handle),
     async refresh(context, node) {
       caches.distrust(node, 'a lock was granted: others may have written before')
-      // All pages, whatever the attributes say: of two changes in one tick of the server's clock they tell one. A request
-      // for a lock holds nothing in the kernel for which dropping pages would have to wait.
-      const dropped = async (): Promise<void> => {
-        for (let tries = 0; tries < TRIES && !(await caches.dropPages(node)); tries++) await pause()
-      }
       // The lock is granted even if nobody knows what the file is like: whoever reads it will hear of that.
-      await Promise.allSettled([state.revalidate(node, context), dropped()])
+      await state.revalidate(node, context).catch(() => undefined)
+      // All pages, whatever the attributes say: of two changes in one tick of the server's clock they tell one. A request
+      // for a lock holds nothing in the kernel for which dropping pages would have to wait. It is the last notification
+      // before the answer, behind those that the attributes led to: one that came later could meet the program's GETATTR,
+      // whose answer the kernel would then not believe, and read on with the old size.
+      for (let tries = 0; tries < TRIES && !(await caches.dropPages(node)); tries++) await pause()
     },
     unlocked: (node) => nodes.collect(node),
   }
