@@ -76,9 +76,7 @@ onEachTarget('programs on one mount', { mounts: 1 }, (mounts) => {
     await shell('rm -rf moved again', { cwd: mounts.a })
     expect(await run('find', [mounts.a, '-name', 'moved', '-o', '-name', 'again'])).toBe('')
   })
-})
 
-onEachTarget('databases on two mounts', { mounts: 2, needs: ['locks', 'sharedLocks'] }, (mounts) => {
   for (const journal of ['delete', 'wal']) {
     test(`sqlite3 with journal mode ${journal}: three writers and an integrity check`, async ({ skip }) => {
       const reason = journal === 'wal' ? mounts.target.missing.sharedMmap : undefined
@@ -182,7 +180,9 @@ onEachTarget('programs on two mounts', { mounts: 2, needs: ['coherence'] }, (mou
       expect(await shell('git rev-parse HEAD', { cwd: there })).toBe(await shell('git rev-parse HEAD', { cwd: here }))
     }
   })
+})
 
+onEachTarget('databases on two mounts', { mounts: 2, needs: ['locks', 'sharedLocks'] }, (mounts) => {
   for (const journal of ['delete', 'wal']) {
     test(`sqlite3 with journal mode ${journal}: writers on both mounts lose nothing`, async ({ skip }) => {
       // The log's index is in memory that all who use the database map.
