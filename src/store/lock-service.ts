@@ -1,9 +1,10 @@
 // The lock table for callers that wait: tickets become promises, aborts become cancels, refusals become FsError.
 import { FsError } from '../posix/errors.ts'
 import { LockTable } from './lock-table.ts'
-import type { LockEffects, LockOwner, LockTableRequest, LockTicket } from './lock-types.ts'
+import type { LockEffects, LockOutcome, LockOwner, LockTableRequest, LockTicket } from './lock-types.ts'
 
-interface Waiter {
+/** Told once what becomes of a request that waits; in the midst of another's event, so it must not cause one itself. */
+export interface LockWaiter {
   readonly granted: () => void
   readonly cancelled: () => void
 }
@@ -11,9 +12,9 @@ interface Waiter {
 /** All events of a table that somebody waits on go through here; only questions may be put to `table` itself. */
 export class LockService {
   /** For tests of locks, status views and share modes. */
-  readonly table: Pick<LockTable, 'test' | 'blockedIo' | 'locksOf' | 'waitersOf' | 'lockedFiles' | 'shares'>
+  readonly table: Pick<LockTable, 'test' | 'blockedIo' | 'heldBy' | 'locksOf' | 'waitersOf' | 'lockedFiles' | 'shares'>
   readonly #table: LockTable
-  readonly #waiters = new Map<LockTicket, Waiter>()
+  readonly #waiters = new Map<LockTicket, LockWaiter>()
 
   constructor(table: LockTable = new LockTable()) {
     this.#table = table
@@ -31,6 +32,22 @@ export class LockService {
     } catch (error) {
       return Promise.reject(FsError.from(error))
     }
+  }
+
+  /**
+   * As `lock`, for callers who answer before it is over (NLM): what was decided is told at once, and what becomes of a
+   * request that waits, to `waiter`. Throws EINVAL.
+   */
+  request(request: LockTableRequest, waiter: LockWaiter): LockOutcome {
+    const outcome = this.#table.request(request)
+    if (outcome.type === 'waiting') this.#waiters.set(outcome.ticket, waiter)
+    this.#settle(outcome.effects)
+    return outcome
+  }
+
+  /** See `LockTable.cancel`. */
+  cancel(ticket: LockTicket): void {
+    this.#settle(this.#table.cancel(ticket))
   }
 
   /** See `LockTable.releaseOwner`. */
@@ -83,7 +100,7 @@ export class LockService {
     for (const ticket of cancelled) this.#take(ticket)?.cancelled()
   }
 
-  #take(ticket: LockTicket): Waiter | undefined {
+  #take(ticket: LockTicket): LockWaiter | undefined {
     const waiter = this.#waiters.get(ticket)
     this.#waiters.delete(ticket)
     return waiter

@@ -69,10 +69,13 @@ export class LockTable {
   readonly #files = new Map<number, FileState>()
   readonly #owners = new LockOwners()
   readonly #waiting = new Map<LockTicket, WaitingLock>()
+  /** Ranges held: by client, and altogether. */
+  readonly #held = new Map<string, number>()
+  #heldTotal = 0
   #lastTicket = 0
 
   constructor(limits: Partial<LockLimits> = {}) {
-    this.#limits = { perOwner: 16_384, perFile: 131_072, ...limits }
+    this.#limits = { perOwner: 16_384, perFile: 131_072, perClient: 262_144, total: 1_048_576, ...limits }
   }
 
   /** Locks or unlocks. Throws EINVAL for a range that is none. */
@@ -151,6 +154,7 @@ export class LockTable {
     const owner = this.#owners.find(who)
     if (state === undefined || !owner?.files.has(state)) return NOTHING
     this.#drop(state, (other) => other === owner)
+    this.#count(owner, -(owner.files.get(state) ?? 0))
     owner.files.delete(state)
     const granted = this.#grantIn([state])
     this.#tidy(state, owner)
@@ -176,11 +180,19 @@ export class LockTable {
       this.#drop(file, (owner) => owner.client === client)
       changed.add(file)
     }
-    for (const owner of owners) owner.files.clear()
+    for (const owner of owners) {
+      for (const count of owner.files.values()) this.#count(owner, -count)
+      owner.files.clear()
+    }
     const granted = this.#grantIn(changed)
     for (const owner of owners) this.#owners.tidy(owner)
     for (const file of changed) this.#tidyFile(file)
     return { granted, cancelled }
+  }
+
+  /** Ranges that a client holds, in all files. */
+  heldBy(client: string): number {
+    return this.#held.get(client) ?? 0
   }
 
   /** Files in which somebody holds or waits for a lock. */
@@ -275,9 +287,18 @@ export class LockTable {
 
   #change(file: FileState, owner: OwnerState, lockClass: LockClass, change: RangeChange<OwnerState>): void {
     file.locks[lockClass].apply(change)
-    const count = (owner.files.get(file) ?? 0) + change.added.length - change.removed.length
+    const growth = change.added.length - change.removed.length
+    this.#count(owner, growth)
+    const count = (owner.files.get(file) ?? 0) + growth
     if (count > 0) owner.files.set(file, count)
     else owner.files.delete(file)
+  }
+
+  #count({ client }: OwnerState, growth: number): void {
+    const held = (this.#held.get(client) ?? 0) + growth
+    if (held > 0) this.#held.set(client, held)
+    else this.#held.delete(client)
+    this.#heldTotal += growth
   }
 
   #drop({ locks }: FileState, matches: (owner: OwnerState) => boolean): void {
@@ -293,7 +314,9 @@ export class LockTable {
   #hasRoom({ file, owner }: WaitingLock, growth: number): boolean {
     const owned = (owner.files.get(file) ?? 0) + owner.waits.size
     const inFile = file.locks.range.size + file.locks.flock.size + file.queue.size
-    return owned + growth <= this.#limits.perOwner && inFile + growth <= this.#limits.perFile
+    const { perOwner, perFile, perClient, total } = this.#limits
+    if (owned + growth > perOwner || inFile + growth > perFile) return false
+    return this.heldBy(owner.client) + growth <= perClient && this.#heldTotal + this.#waiting.size + growth <= total
   }
 
   #file(file: number): FileState {

@@ -67,4 +67,8 @@ export interface LockLimits {
   readonly perOwner: number
   /** The same for all owners of one file together. Default 131,072. */
   readonly perFile: number
+  /** Ranges that all owners of one client hold in all files. Default 262,144. */
+  readonly perClient: number
+  /** All ranges, held and waited for. Default 1,048,576. */
+  readonly total: number
 }

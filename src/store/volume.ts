@@ -25,6 +25,7 @@ import { Entries, type ListedEntry } from './entries.ts'
 import { BLOCK_SIZE, insertParameters, newInode } from './inode.ts'
 import { INODE_LIMIT, Inodes } from './inodes.ts'
 import type { Parameter } from './journal.ts'
+import { LockService } from './lock-service.ts'
 import { DatabaseBusy, METADATA_LIMITS, Metadata, type MetadataLimits, type MetadataOptions } from './metadata.ts'
 import { checkName, type NameHash, nameHash } from './names.ts'
 import { type NoticeListener, Notices } from './notices.ts'
@@ -90,6 +91,8 @@ export class Volume {
   /** Random, made with the volume. */
   readonly id: string
   readonly root = ROOT_INODE
+  /** Of all protocols that serve this volume: what one locks, the others see. In memory only. */
+  readonly locks = new LockService()
   readonly #directory: string
   readonly #parts: Parts
   readonly #removal: ContentRemoval

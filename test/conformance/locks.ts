@@ -88,6 +88,8 @@ export const locks: Area = {
     expect(await stillWaits(waits)).toBe('waits')
     other.signal('SIGINT')
     await waits
+    await t.p.lock(mine, F.SETLK, F.UNLCK)
+    expect((await t.p.lock(mine, F.GETLK, F.WRLCK)).kind).toBe(F.UNLCK)
     const flocked = t.another()
     const third = await flocked.calls.open(t.at('f'), O.RDWR)
     await t.p.flock(mine, LOCK.EX)
@@ -95,8 +97,8 @@ export const locks: Area = {
     expect(await stillWaits(waitsToo)).toBe('waits')
     flocked.signal('SIGINT')
     await waitsToo
-    await t.p.lock(mine, F.SETLK, F.UNLCK)
-    expect((await t.p.lock(mine, F.GETLK, F.WRLCK)).kind).toBe(F.UNLCK)
+    await t.p.flock(mine, LOCK.UN)
+    await t.p.flock(await t.p.open(t.at('f'), O.RDONLY), LOCK.EX | LOCK.NB)
   }),
 
   'a process killed while it waits leaves nothing': locked(async (t) => {
@@ -181,7 +183,7 @@ export const locks: Area = {
     await waits
   }),
 
-  'flock and fcntl locks do not see each other': locked(async (t) => {
+  'flock and fcntl locks do not see each other': needs(['locks', 'flockApart'], async (t) => {
     const a = await t.p.open(await t.file('f'), O.RDWR)
     const b = await t.p.open(t.at('f'), O.RDWR)
     await t.p.flock(a, LOCK.EX)

@@ -17,18 +17,24 @@ import {
 } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { fails } from '../conformance/world.ts'
 import type { Daemon } from '../support/daemon.ts'
-import { Ganesha, whyNoGanesha } from '../support/ganesha.ts'
-import { mountNfs, statusOf } from '../support/nfs-lab.ts'
+import { Ganesha, whyNoGanesha, whyNoLocks } from '../support/ganesha.ts'
+import { locksOf, mountNfs, statusOf } from '../support/nfs-lab.ts'
+import { Posix } from '../support/posix.ts'
 import { shell } from '../support/run.ts'
+import { script } from '../support/scripts.ts'
+import { F, LOCK, O } from '../support/syscalls.ts'
 import { scratch } from '../support/targets.ts'
 
 const why = whyNoGanesha()
+const noLocks = whyNoLocks()
 
 describe('an NFS mount of nfs-ganesha', () => {
   let server: Ganesha | undefined
-  let daemon: Daemon | undefined
+  const daemons: Daemon[] = []
   let mount = ''
+  let other = ''
   let there = ''
 
   beforeAll(async () => {
@@ -37,17 +43,21 @@ describe('an NFS mount of nfs-ganesha', () => {
     server = await Ganesha.start(folder)
     there = server.directory
     mount = join(folder, 'mount')
+    other = join(folder, 'other')
     const { url, options, within } = server
-    daemon = await mountNfs({ url, directory: mount, folder, options, within })
+    for (const directory of [mount, other]) {
+      daemons.push(await mountNfs({ url, directory, folder, options, within }))
+    }
   })
   afterAll(async () => {
-    await daemon?.kill()
+    for (const daemon of daemons) await daemon.kill()
     await server?.end()
   })
 
-  const onGanesha = (title: string, body: () => Promise<void>): void =>
+  const onGanesha = (title: string, body: () => Promise<void>, needs?: string): void =>
     test(title, async ({ skip }) => {
-      if (why !== undefined) skip(why)
+      const missing = why ?? needs
+      if (missing !== undefined) skip(missing)
       await body()
     })
 
@@ -98,6 +108,19 @@ describe('an NFS mount of nfs-ganesha', () => {
     expect(await shell('ls -l "$1" | wc -l', { args: [join(mount, 'many')] })).toBe(`${names.length + 1}\n`)
   })
 
+  for (const kind of ['fcntl', 'ofd', 'flock']) {
+    onGanesha(
+      `a counter under ${kind} locks counts every step of both mounts`,
+      async () => {
+        await writeFile(join(mount, kind), '0')
+        const count = (at: string) => script('races.py', ['count', join(at, kind), '50', kind])
+        await Promise.all([mount, other, other].map(count))
+        expect(await readFile(join(there, kind), 'utf8')).toBe('150')
+      },
+      noLocks,
+    )
+  }
+
   onGanesha('close-to-open, and a silly rename', async () => {
     await writeFile(join(mount, 'c'), 'one')
     expect(await readFile(join(mount, 'c'), 'utf8')).toBe('one')
@@ -110,4 +133,38 @@ describe('an NFS mount of nfs-ganesha', () => {
     await file.close()
     await expect.poll(async () => (await readdir(there)).filter((name) => name.startsWith('.nfs'))).toEqual([])
   })
+
+  onGanesha(
+    'locks keep the other mount out, and what was written under one is seen under the next',
+    async () => {
+      const [onA, onB] = [new Posix(), new Posix()]
+      try {
+        const [a, b] = [onA.calls, onB.calls]
+        const fa = await a.open(join(mount, 'locked'), O.RDWR | O.CREAT)
+        const fb = await b.open(join(other, 'locked'), O.RDWR)
+        await a.lock(fa, F.SETLK, F.WRLCK, 10, 10)
+        await fails(b.lock(fb, F.SETLK, F.RDLCK, 19, 1), 'EAGAIN')
+        await fails(b.flock(fb, LOCK.SH | LOCK.NB), 'EAGAIN')
+        expect(await b.lock(fb, F.GETLK, F.WRLCK)).toEqual({ kind: F.WRLCK, start: 10, length: 10, pid: await a.pid() })
+        const waiting = b.lock(fb, F.SETLKW, F.WRLCK, 0, 15)
+        await expect.poll(async () => (await locksOf(other)).waiting).toMatchObject([{ state: 'blocked' }])
+        await a.pwrite(fa, 'written under the lock', 0)
+        await a.lock(fa, F.SETLK, F.UNLCK)
+        await waiting
+        expect(await b.pread(fb, 100, 0)).toBe('written under the lock')
+        // A wait that was given up does not get the lock later.
+        const interrupted = fails(a.lock(fa, F.SETLKW, F.WRLCK, 0, 1), 'EINTR')
+        await expect.poll(async () => (await locksOf(mount)).waiting).toMatchObject([{ state: 'blocked' }])
+        onA.signal('SIGINT')
+        await interrupted
+        await b.close(fb)
+        const third = await b.open(join(other, 'locked'), O.RDWR)
+        await b.lock(third, F.OFD_SETLK, F.WRLCK)
+      } finally {
+        onA.close()
+        onB.close()
+      }
+    },
+    noLocks,
+  )
 })

@@ -51,7 +51,13 @@ describe('a server with a portmapper', () => {
     const lacking = why ?? noRpcinfo
     if (lacking !== undefined) skip(lacking)
     const list = await there('rpcinfo', '-p', '127.0.0.1')
-    for (const line of [/100000 +2 +tcp +111/, /100003 +3 +tcp +\d+ +nfs/, /100005 +3 +udp +\d+ +mountd/]) {
+    for (const line of [
+      /100000 +2 +tcp +111/,
+      /100003 +3 +tcp +\d+ +nfs/,
+      /100005 +3 +udp +\d+ +mountd/,
+      /100021 +4 +tcp +\d+ +nlockmgr/,
+      /100024 +1 +udp +\d+ +status/,
+    ]) {
       expect(list).toMatch(line)
     }
     expect(await there('rpcinfo', '127.0.0.1')).toMatch(/100003 +3 +tcp +127\.0\.0\.1\.\d+\.\d+ +nfs +proteus/)

@@ -9,6 +9,8 @@ export const capabilities = {
   locks: true,
   /** Locks exclude programs on the other mount, and waits across mounts find deadlocks. */
   sharedLocks: true,
+  /** flock locks are apart from fcntl and OFD locks. */
+  flockApart: true,
   /** Extended attributes in `user.`, and `trusted.` for root. */
   xattrs: true,
   /** Shared writable mappings. */

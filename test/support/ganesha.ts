@@ -10,6 +10,7 @@ import { descendants, ended, killNow } from './processes.ts'
 
 const NFS_PORT = 2049
 const MOUNT_PORT = 20_048
+const NLM_PORT = 32_803
 const startMs = 30_000
 
 /** Why it cannot be tried here; undefined if it can. */
@@ -22,6 +23,17 @@ export function whyNoGanesha(): string | undefined {
   const namespaces = spawnSync('unshare', ['--net', '--mount', '--pid', '--fork', 'true'])
   return namespaces.status === 0 ? undefined : `no namespaces here: ${namespaces.stderr}`
 }
+
+/** Why its lock manager cannot be tried here; undefined if it can. */
+export function whyNoLocks(): string | undefined {
+  const monitor = spawnSync('sh', ['-c', 'command -v rpc.statd']).status === 0
+  return monitor ? undefined : 'a lock manager asks a status monitor to watch its clients; not installed: rpc.statd'
+}
+
+const MONITOR = `mkdir -p /run/nsm/sm /run/nsm/sm.bak
+chown -R statd /run/nsm
+rpc.statd -L -P /run/nsm
+`
 
 export class Ganesha {
   /** What is exported. */
@@ -44,7 +56,7 @@ mount --make-rprivate /
 mount -t tmpfs none /run
 ip link set lo up 2>/dev/null || ifconfig lo up
 rpcbind
-exec ganesha.nfsd -F -f ${config} -L ${this.#log} -p /run/ganesha.pid
+${whyNoLocks() === undefined ? MONITOR : ''}exec ganesha.nfsd -F -f ${config} -L ${this.#log} -p /run/ganesha.pid
 `,
     )
     const output = openSync(join(folder, 'ganesha.out'), 'a')
@@ -103,7 +115,7 @@ exec ganesha.nfsd -F -f ${config} -L ${this.#log} -p /run/ganesha.pid
 const configOf = (directory: string, recovery: string): string => `
 NFS_CORE_PARAM {
   Protocols = 3; NFS_Port = ${NFS_PORT}; MNT_Port = ${MOUNT_PORT};
-  Enable_NLM = false; Enable_RQUOTA = false;
+  Enable_NLM = ${whyNoLocks() === undefined}; NLM_Port = ${NLM_PORT}; Enable_RQUOTA = false;
 }
 NFSV4 { RecoveryRoot = "${recovery}"; Graceless = true; }
 EXPORT {

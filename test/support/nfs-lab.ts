@@ -73,6 +73,13 @@ export class NfsLab {
     await this.#mounts[this.directories.indexOf(directory)]?.kill()
   }
 
+  /** In peace. */
+  async unmount(directory: string): Promise<void> {
+    const [mount] = this.#mounts.splice(this.directories.indexOf(directory), 1)
+    this.directories.splice(this.directories.indexOf(directory), 1)
+    await mount?.stop()
+  }
+
   #command(args: readonly string[]): Pick<DaemonCommand, 'program' | 'args' | 'folder' | 'announcesReady'> {
     return { program: process.execPath, args: [main, ...args], folder: this.folder, announcesReady: true }
   }
@@ -116,6 +123,24 @@ export interface NfsStatus {
   readonly calls: Readonly<Record<string, number>>
   readonly removedWhileOpen: readonly string[]
   readonly appends: AppendFindings
+  readonly locks: NfsLocks
+}
+
+export interface NfsLocks {
+  readonly connection: string
+  readonly callsBack: boolean
+  readonly calls: Readonly<Record<string, number>>
+  readonly held: readonly NfsLock[]
+  readonly waiting: readonly (NfsLock & { readonly state: string; readonly why: string })[]
+  readonly lost: readonly NfsLock[]
+}
+
+interface NfsLock {
+  readonly ino: number
+  readonly bytes: string
+  readonly kind: string
+  readonly by: string
+  readonly pid: number
 }
 
 export async function statusOf(mount: string): Promise<NfsStatus> {
@@ -128,6 +153,8 @@ export async function factsOf(path: string): Promise<Record<string, string>> {
   const script = 'import os, sys; sys.stdout.write(os.getxattr(sys.argv[1], "user.proteus").decode())'
   return JSON.parse(await run('python3', ['-c', script, path])) as Record<string, string>
 }
+
+export const locksOf = async (mount: string): Promise<NfsLocks> => (await statusOf(mount)).locks
 
 /** The calls that a mount makes while `action` runs. */
 export async function callsOf(mount: string, action: () => Promise<unknown>): Promise<Record<string, number>> {

@@ -116,7 +116,7 @@ const nfs: Target = {
   missing: {
     ...notRoot,
     coherence: `${protocol} lets attributes, names and data be stale for a while`,
-    sharedLocks: 'locks are kept to one mount: NLM is not there yet',
+    flockApart: `${protocol} has byte ranges only: flock locks the whole file`,
     xattrs: `${protocol} has no extended attributes`,
     fallocate: `${protocol} has no fallocate`,
     holes: `${protocol} does not tell where holes are`,

@@ -134,9 +134,10 @@ export class ClientCaches {
     this.#kernel?.invalidateAttributes(node.id)
   }
 
-  /** The kernel's pages do not show what the file has. Resolves when they are gone. */
-  async dropPages(node: NfsNode, offset?: number, length?: number): Promise<void> {
-    await this.#kernel?.invalidateData(node.id, offset, length).catch(() => undefined)
+  /** The kernel's pages do not show what the file has. Resolves when they are gone; false: there was no room to say so. */
+  async dropPages(node: NfsNode, offset?: number, length?: number): Promise<boolean> {
+    const dropped = this.#kernel?.invalidateData(node.id, offset, length).then(() => true)
+    return (await dropped?.catch(() => false)) ?? true
   }
 
   forget(node: NfsNode): void {

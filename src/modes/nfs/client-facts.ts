@@ -3,6 +3,7 @@
 import type { ChangeAttributes } from '../../vfs/change-attributes.ts'
 import type { ControlProvider, Status } from '../../vfs/control.ts'
 import type { NodeId } from '../../vfs/filesystem.ts'
+import { lockFacts } from './client-locks-facts.ts'
 import type { ClientState } from './client-state.ts'
 
 const time = (ms: number): string => new Date(ms).toISOString()
@@ -22,7 +23,7 @@ export function controlOf(state: ClientState, path: string): ControlProvider {
 }
 
 function statusOf(state: ClientState, path: string): Status {
-  const { connection, mounted, options, files, nodes, silly, room, appends } = state
+  const { connection, mounted, options, files, nodes, silly, room, locks, appends } = state
   const { peer, transport, state: channel, notRespondingSince, lastError, waiting } = connection.client.status()
   const calls = Object.entries(connection.client.statistics.snapshot())
   return {
@@ -46,6 +47,7 @@ function statusOf(state: ClientState, path: string): Status {
     nodesKnownToKernel: nodes.size,
     unwrittenBytes: room.budget.bytes,
     appends,
+    locks: locks === undefined ? 'kept to this mount (nolock)' : lockFacts(state, locks),
     removedWhileOpen: silly.all().map(({ name, was }) => `${name} (was ${was})`),
   }
 }

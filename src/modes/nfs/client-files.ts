@@ -250,9 +250,29 @@ export function flush(state: ClientState, context: CallContext, handle: Handle, 
   if (writes || depth === 'committed') return node.writes?.flush(context, handle, depth)
 }
 
+/** One close(2): what was written is on the server, and then the locks of `lockOwner` go, whatever came of it. */
+export function close(state: ClientState, context: CallContext, handle: Handle, lockOwner: bigint): Awaitable<void> {
+  const { locks } = state
+  if (locks === undefined) return flush(state, context, handle, 'stable')
+  const { node } = state.openFile(handle)
+  const unlock = (): Awaitable<void> => locks.closed(context, node.id, lockOwner)
+  let flushed: Awaitable<void>
+  try {
+    flushed = flush(state, context, handle, 'stable')
+  } catch (error) {
+    flushed = Promise.reject(error)
+  }
+  if (flushed === undefined) return unlock()
+  return Promise.resolve(flushed).then(unlock, async (error) => {
+    await unlock()
+    throw error
+  })
+}
+
 export function release(state: ClientState, handle: Handle): void {
   const { node, writes, credential } = state.openFile(handle)
   state.files.delete(handle)
+  state.locks?.released(node.id, handle)
   state.caches.pages.close(node.id)
   if (writes) node.writes?.closed(handle)
   if (state.caches.pages.openCount(node.id) === 0) removeSilly(state, node, { credential })

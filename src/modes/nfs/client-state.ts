@@ -7,6 +7,7 @@ import { cacheChannel, traceTime } from '../../trace/trace.ts'
 import type { AttributesReply, Entry, Handle, NodeId } from '../../vfs/filesystem.ts'
 import { type AppendFindings, addFindings, NO_FINDINGS } from './append-detector.ts'
 import { ClientCaches } from './caches.ts'
+import type { ClientLocks } from './client-locks.ts'
 import { type Caller, failureOf, type NfsConnection } from './connection.ts'
 import { FileWrites } from './file-writes.ts'
 import type { Mounted } from './mount-protocol.ts'
@@ -54,6 +55,8 @@ export class ClientState {
   readonly removing = new Set<Promise<void>>()
   /** Of all files of this mount. */
   appends = NO_FINDINGS
+  /** Absent with `nolock`. */
+  locks: ClientLocks | undefined
   #nextHandle = 1
 
   constructor({ connection, mounted, options, now }: ClientStateOptions) {

@@ -17,6 +17,7 @@ import type {
   FileSystem,
   Handle,
   KernelCache,
+  Locks,
   NewNode,
   NodeId,
   Opened,
@@ -38,7 +39,10 @@ const BLOCK_BYTES = 4096
 const PARTING_MS = 5000
 
 export class NfsFileSystem implements FileSystem {
+  /** Absent with `nolock`: the kernel keeps locks to this mount. */
+  readonly locks?: Locks
   readonly #state: ClientState
+  #detached: Promise<void> | undefined
   readonly #directories = new Map<Handle, DirectoryListing>()
 
   readonly #farewell: () => Promise<void>
@@ -47,15 +51,24 @@ export class NfsFileSystem implements FileSystem {
   constructor(state: ClientState, farewell: () => Promise<void>) {
     this.#state = state
     this.#farewell = farewell
+    if (state.locks !== undefined) this.locks = state.locks
   }
 
   attach(kernel: KernelCache): void {
     this.#state.caches.attach(kernel)
   }
 
-  /** What programs wrote and did not wait for is sent before the connection ends, if the server takes it. */
-  async detach(): Promise<void> {
-    const { files: open, room, connection, removing } = this.#state
+  /**
+   * What programs wrote and did not wait for is sent, and their locks are given back, before the connection ends, if the
+   * server takes it. Only the first call does anything.
+   */
+  detach(): Promise<void> {
+    this.#detached ??= this.#detach()
+    return this.#detached
+  }
+
+  async #detach(): Promise<void> {
+    const { files: open, room, connection, removing, locks } = this.#state
     for (const handle of [...open.keys()]) files.release(this.#state, handle)
     const flushes = [...room.files].map((file) => file.flush(undefined, NO_HANDLE, 'committed'))
     let cancel = (): void => {}
@@ -63,9 +76,11 @@ export class NfsFileSystem implements FileSystem {
       cancel = connection.link.clock.after(PARTING_MS, resolve)
     })
     room.close()
-    await Promise.race([Promise.allSettled([...flushes, ...removing]), patience])
+    const written = Promise.allSettled([...flushes, ...removing])
+    await Promise.race([written.then(() => locks?.releaseAll()), patience])
     cancel()
     const responds = connection.client.status().notRespondingSince === undefined
+    locks?.close()
     connection.close()
     if (responds) await this.#farewell()
   }
@@ -142,8 +157,8 @@ export class NfsFileSystem implements FileSystem {
     return files.write(this.#state, context, handle, { offset, data, append })
   }
 
-  flush(context: CallContext, handle: Handle): Awaitable<void> {
-    return files.flush(this.#state, context, handle, 'stable')
+  flush(context: CallContext, handle: Handle, lockOwner: bigint): Awaitable<void> {
+    return files.close(this.#state, context, handle, lockOwner)
   }
 
   release(handle: Handle): void {

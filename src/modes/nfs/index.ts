@@ -11,6 +11,7 @@ import { ClientState } from './client-state.ts'
 import { NfsConnection } from './connection.ts'
 import { mountExport, unmountExport } from './mount-protocol.ts'
 import { type NfsOptions, parseNfsOptions } from './options.ts'
+import { remoteLocks } from './remote-locks.ts'
 import { NfsServer } from './server.ts'
 import { parseServerOptions, serverOptions } from './server-options.ts'
 
@@ -19,11 +20,13 @@ const NFS_PORT = 2049
 /** How long the event loop stays awake after an answer of the server, in microseconds. */
 const SPIN_US = 100
 
-const LIMITATIONS = ['locks are kept to this mount: programs on other mounts do not see them'] as const
+/** With `nolock`. */
+const OWN_LOCKS = ['locks are kept to this mount: programs on other mounts do not see them'] as const
 
 class NfsMounts implements Connection {
   readonly #address: Address
   readonly #options: NfsOptions
+  readonly #fileSystems: NfsFileSystem[] = []
 
   constructor(address: Address, options: NfsOptions) {
     this.#address = address
@@ -57,16 +60,21 @@ class NfsMounts implements Connection {
       retrans: options.retransmissions,
     })
     const state = new ClientState({ connection, mounted, options, now: traceTime })
+    if (options.remoteLocks) state.locks = remoteLocks(state, nfs)
+    const fileSystem = new NfsFileSystem(state, () => unmountExport({ mount, path, credential }, link, options))
+    this.#fileSystems.push(fileSystem)
     return {
-      fileSystem: new NfsFileSystem(state, () => unmountExport({ mount, path, credential }, link, options)),
+      fileSystem,
       control: controlOf(state, path),
       kernelChecksPermissions: true,
-      limitations: LIMITATIONS,
+      limitations: options.remoteLocks ? [] : OWN_LOCKS,
     }
   }
 
-  /** Each mount ends its own connection when it is detached. */
-  async close(): Promise<void> {}
+  /** Each mount ends its own connection when it is detached, or here, if programs still use it. */
+  async close(): Promise<void> {
+    await Promise.all(this.#fileSystems.map((fileSystem) => fileSystem.detach()))
+  }
 }
 
 export const nfsMode: Mode = {

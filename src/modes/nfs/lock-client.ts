@@ -41,8 +41,11 @@ import {
 export interface LockClientOptions {
   /** Milliseconds. */
   readonly now: () => number
-  /** How long a blocked request waits for a callback before it is asked again. Default 30 s, as Linux. */
-  readonly pollMs?: number
+  /**
+   * How long a request that the server let wait so many times waits for a callback before it is asked again. Default 30 s,
+   * as Linux.
+   */
+  readonly pollMs?: (times: number) => number
   /** How long to wait when the server is in its grace period. Default 5 s, as Linux. */
   readonly graceMs?: number
 }
@@ -57,7 +60,7 @@ const { NLM4_GRANTED, NLM4_DENIED, NLM4_BLOCKED, NLM4_DENIED_GRACE_PERIOD } = NL
 
 export class LockClient {
   readonly #now: () => number
-  readonly #pollMs: number
+  readonly #pollMs: (times: number) => number
   readonly #graceMs: number
   readonly #lanes = new LockLanes()
   /** Calls that are not answered, by cookie. */
@@ -70,7 +73,7 @@ export class LockClient {
   #lastCookie = 0
   #effects: LockEffect[] = []
 
-  constructor({ now, pollMs = 30_000, graceMs = 5000 }: LockClientOptions) {
+  constructor({ now, pollMs = () => 30_000, graceMs = 5000 }: LockClientOptions) {
     this.#now = now
     this.#pollMs = pollMs
     this.#graceMs = graceMs
@@ -263,6 +266,21 @@ export class LockClient {
     return found
   }
 
+  /** The number that stands for an owner on the wire; undefined: it holds nothing and wants nothing (any more). */
+  svidOf(owner: LockOwnerName): number | undefined {
+    return this.#lanes.svidOf(owner)
+  }
+
+  /** Whether anybody holds or wants anything of a file. */
+  isBusy(file: NodeId): boolean {
+    return this.#lanes.countOf(file) > 0
+  }
+
+  /** Whether anybody holds or wants anything. */
+  get idle(): boolean {
+    return this.#lanes.isEmpty
+  }
+
   #operation(lane: Lane, kind: Operation['kind'], range: LockRange): Operation {
     return newOperation(lane, kind, range, this.#now())
   }
@@ -323,7 +341,7 @@ export class LockClient {
     else if (status === NLM4_DENIED_GRACE_PERIOD) this.#wait(operation)
     // A server that does not let anybody wait is asked again and again.
     else if (wait && (status === NLM4_BLOCKED || status === NLM4_DENIED)) {
-      operation.dueMs = this.#now() + this.#pollMs
+      operation.dueMs = this.#now() + this.#pollMs(++operation.refusals)
       operation.asked = status === NLM4_BLOCKED
       lane.blocked.add(operation)
     } else {

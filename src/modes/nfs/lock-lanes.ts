@@ -15,6 +15,8 @@ const MAX_SVID = 2 ** 31 - 1
 export class LockLanes {
   readonly #owners = new Map<LockOwnerName, Owner>()
   readonly #bySvid = new Map<number, Owner>()
+  /** How many lanes there are of each file. */
+  readonly #counts = new Map<NodeId, number>()
   #lastSvid = 0
 
   find(file: NodeId, owner: LockOwnerName): Lane | undefined {
@@ -24,7 +26,7 @@ export class LockLanes {
   /** Undefined: there is no such owner (any more). */
   ofSvid(file: NodeId, svid: number): Lane | undefined {
     const owner = this.#bySvid.get(svid)
-    return owner === undefined ? undefined : laneOf(owner, file)
+    return owner === undefined ? undefined : this.#laneOf(owner, file)
   }
 
   findOrAdd(file: NodeId, name: LockOwnerName): Lane {
@@ -34,7 +36,19 @@ export class LockLanes {
       this.#owners.set(name, owner)
       this.#bySvid.set(owner.svid, owner)
     }
-    return laneOf(owner, file)
+    return this.#laneOf(owner, file)
+  }
+
+  svidOf(owner: LockOwnerName): number | undefined {
+    return this.#owners.get(owner)?.svid
+  }
+
+  countOf(file: NodeId): number {
+    return this.#counts.get(file) ?? 0
+  }
+
+  get isEmpty(): boolean {
+    return this.#counts.size === 0
   }
 
   *all(): Iterable<Lane> {
@@ -60,7 +74,10 @@ export class LockLanes {
     if (held.size + queue.length + reclaiming.size + blocked.size > 0 || current !== undefined) return
     const owner = this.#owners.get(name)
     if (owner === undefined) return
-    owner.lanes.delete(file)
+    if (!owner.lanes.delete(file)) return
+    const others = this.countOf(file) - 1
+    if (others > 0) this.#counts.set(file, others)
+    else this.#counts.delete(file)
     if (owner.lanes.size > 0) return
     this.#owners.delete(name)
     this.#bySvid.delete(owner.svid)
@@ -71,14 +88,15 @@ export class LockLanes {
     while (this.#bySvid.has(this.#lastSvid))
     return this.#lastSvid
   }
-}
 
-function laneOf({ name: owner, svid, lanes }: Owner, file: NodeId): Lane {
-  let lane = lanes.get(file)
-  if (lane === undefined) {
-    const held = new LockRanges<Lane>()
-    lane = { file, owner, svid, held, current: undefined, queue: [], reclaiming: new Set(), blocked: new Set() }
-    lanes.set(file, lane)
+  #laneOf({ name: owner, svid, lanes }: Owner, file: NodeId): Lane {
+    let lane = lanes.get(file)
+    if (lane === undefined) {
+      const held = new LockRanges<Lane>()
+      lane = { file, owner, svid, held, current: undefined, queue: [], reclaiming: new Set(), blocked: new Set() }
+      lanes.set(file, lane)
+      this.#counts.set(file, this.countOf(file) + 1)
+    }
+    return lane
   }
-  return lane
 }

@@ -25,6 +25,8 @@ export interface Operation {
   abandoned: boolean
   /** The server's callback came before its answer. */
   granted: boolean
+  /** How often the server let it wait. */
+  refusals: number
   readonly sinceMs: number
 }
 
@@ -58,6 +60,7 @@ export function newOperation(lane: Lane, kind: Operation['kind'], range: LockRan
     dueMs: undefined,
     abandoned: false,
     granted: false,
+    refusals: 0,
     sinceMs,
   }
 }
@@ -88,7 +91,7 @@ export function isNeedless({ kind, id, asked, lane, range }: Operation): boolean
 
 export function callOf({ kind, lane, range, exclusive, wait }: Operation, cookie: number): NlmCall {
   const lock = { file: lane.file, svid: lane.svid, range, exclusive }
-  return { procedure: PROCEDURES[kind], cookie, lock, block: wait, reclaim: kind === 'reclaim' }
+  return { procedure: PROCEDURES[kind], cookie, owner: lane.owner, lock, block: wait, reclaim: kind === 'reclaim' }
 }
 
 /** The owner of a lane holds a range in a mode from now on; without one, not any more. */

@@ -1,7 +1,8 @@
 // What goes into the lock client and what comes out of it. The protocol is NLM version 4 (RFC 1813, appendix II; The Open
 // Group, Protocols for Interworking: XNFS, chapter 10).
 import type { ErrnoName } from '../../posix/errors.ts'
-import type { LockRange, NodeId } from '../../vfs/filesystem.ts'
+import type { OpaqueAuth } from '../../rpc/onc/message.ts'
+import type { FileLock, LockRange, NodeId } from '../../vfs/filesystem.ts'
 
 /** nlm4_stats (RFC 1813, appendix II). */
 export const NLM4_STATS = {
@@ -50,6 +51,7 @@ export interface NlmCall {
   readonly procedure: 'LOCK' | 'CANCEL' | 'UNLOCK'
   /** Answer with the same one. */
   readonly cookie: number
+  readonly owner: LockOwnerName
   readonly lock: NlmLock
   /** The server may answer NLM4_BLOCKED and call back. For CANCEL: what the LOCK had. */
   readonly block: boolean
@@ -92,4 +94,50 @@ export interface LockAsked {
   readonly exclusive: boolean
   /** F_SETLKW: wait for a conflicting lock to go. */
   readonly wait: boolean
+}
+
+/** An owner as the server is to see it. */
+export interface LockHolder {
+  /** The process that asked first; an open file may have come from it by fork(2). */
+  readonly pid: number
+  /** In whose name calls are made. */
+  readonly credential: OpaqueAuth
+}
+
+/** What TEST found: a status, and with NLM4_DENIED who stands in the way. `pid` 0: no process of this machine. */
+export interface NlmTested {
+  readonly status: number
+  readonly lock?: FileLock
+}
+
+/** The server's lock manager, as the locks of a mount see it. Calls fail with FsError. */
+export interface LockManager {
+  /** nlm4_stats. A restart of the server is told before an answer of the new one. */
+  send(call: NlmCall, handle: Buffer, holder: LockHolder): Promise<number>
+  test(lock: NlmLock, handle: Buffer, holder: LockHolder, signal: AbortSignal): Promise<NlmTested>
+  /** How long a request that was let wait so many times waits for a callback, in milliseconds. */
+  pollMs(times: number): number
+  status(): LockManagerStatus
+  close(): void
+}
+
+/** For status views. */
+export interface LockManagerStatus {
+  /** Its address; absent: it was not needed yet. */
+  readonly server?: string
+  readonly connection: string
+  /** It calls back when a lock comes that was waited for; otherwise it is asked again and again. */
+  readonly callsBack: boolean
+  /** By procedure. */
+  readonly calls: Readonly<Record<string, number>>
+}
+
+/** What a lock manager tells. */
+export interface LockManagerEvents {
+  /** GRANTED: whether the lock is taken. */
+  granted(handle: Buffer, lock: Omit<NlmLock, 'file'>): boolean
+  /** Which life of the server this is, counted from 1; told at first, and when it changes. */
+  serverLife(life: number): void
+  /** Whether there is anything that a restart of the server could take away. */
+  atStake(): boolean
 }

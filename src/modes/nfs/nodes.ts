@@ -1,5 +1,5 @@
 // What the kernel of one mount knows, by node id, and what the server calls it: its file handle. A node lives while the
-// kernel knows it or bytes of it are still on their way; its id never comes again.
+// kernel knows it, bytes of it are still on their way, or locks of it are held; its id never comes again.
 import { FsError } from '../../posix/errors.ts'
 import { type NodeId, ROOT_NODE } from '../../vfs/filesystem.ts'
 import type { FileWrites } from './file-writes.ts'
@@ -17,6 +17,8 @@ export class NfsNode {
   toldUntilMs = 0
   /** Of a file that was opened for writing. */
   writes: FileWrites | undefined
+  /** Somebody holds a lock of it at the server, or is about to. */
+  locked = false
 
   constructor(id: NodeId, handle: Buffer, key: string) {
     this.id = id
@@ -81,7 +83,7 @@ export class NfsNodes {
 
   /** Drops the node if nobody needs it any more. */
   collect(node: NfsNode): void {
-    if (node.lookups > 0 || (node.writes !== undefined && !node.writes.idle)) return
+    if (node.lookups > 0 || node.locked || (node.writes !== undefined && !node.writes.idle)) return
     if (!this.#byId.delete(node.id)) return
     this.#byKey.delete(node.key)
     this.#onGone(node)

@@ -3,7 +3,7 @@
 // It is stateless: whatever a client needs to go on after a restart (file handles) comes out of the volume and the key
 // beside it. What tells clients of a restart is the write verifier, another one each time.
 import { randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { KeepAwake } from '../../host/keep-awake.ts'
@@ -11,13 +11,16 @@ import { FsError } from '../../posix/errors.ts'
 import { PORTMAP_PORT } from '../../rpc/onc/portmap.ts'
 import { portmapServices, type Registered } from '../../rpc/onc/portmapper.ts'
 import { OncServer } from '../../rpc/onc/server.ts'
+import type { Service } from '../../rpc/onc/service.ts'
 import { type ListenOptions, listenTcp, type TcpListener } from '../../rpc/onc/tcp-server.ts'
 import { listenUdp, type UdpListener } from '../../rpc/onc/udp-server.ts'
 import { Volume } from '../../store/volume.ts'
+import { writeDurably } from './durable-file.ts'
 import { Export, type ExportOptions } from './exports.ts'
 import { FileHandles, KEY_BYTES } from './file-handle.ts'
 import type { ExportedTree, NfsServerParts } from './nfs3-calls.ts'
 import { NFS3_WRITEVERFSIZE } from './nfs3-types.ts'
+import { LockServer, type LockServerOptions } from './nlm-server.ts'
 import { DEFAULT_EXPORTS } from './server-options.ts'
 import { mount3Service, nfs3Service } from './services.ts'
 
@@ -39,6 +42,7 @@ export interface NfsServerOptions {
   readonly exports?: readonly ExportOptions[]
   /** Where a portmapper tells clients our port; 0: on any port. Absent: there is none. */
   readonly portmap?: number
+  readonly locking?: Omit<LockServerOptions, 'onError'>
   readonly onError?: (error: Error) => void
 }
 
@@ -46,14 +50,19 @@ export class NfsServer {
   readonly host: string
   readonly port: number
   readonly rpc: OncServer
+  readonly locking: LockServer
   /** Where the portmapper listens, if there is one. */
   readonly portmapPort: number | undefined
   readonly volume: Volume
   readonly #listeners: readonly Listener[]
 
-  private constructor(volume: Volume, rpc: OncServer, [tcp, ...others]: readonly [Listener, ...Listener[]]) {
+  private constructor(
+    { volume, rpc, locking }: Pick<NfsServer, 'volume' | 'rpc' | 'locking'>,
+    [tcp, ...others]: readonly [Listener, ...Listener[]],
+  ) {
     this.volume = volume
     this.rpc = rpc
+    this.locking = locking
     this.#listeners = [tcp, ...others]
     this.host = tcp.address.host
     this.port = tcp.address.port
@@ -64,25 +73,33 @@ export class NfsServer {
     const { directory, host, onError = () => {} } = options
     if (isIP(host) === 0) throw new Error(`${JSON.stringify(host)} is no IP address to listen on`)
     const volume = await Volume.open(directory, { onBackgroundError: onError })
+    let locking: LockServer | undefined
     try {
       const parts = serverParts(volume, keyOf(directory), options.exports ?? DEFAULT_EXPORTS)
-      const rpc = nfsPrograms(parts, onError)
+      locking = new LockServer(parts, directory, { ...options.locking, onError })
+      const rpc = nfsPrograms(parts, onError, locking.services)
       const awake = new KeepAwake(SPIN_US)
       const listeners = await listen(rpc, { host, port: options.port, awake })
       try {
-        return new NfsServer(volume, rpc, [...listeners, ...(await portmapper(rpc, listeners[0], options.portmap))])
+        return new NfsServer({ volume, rpc, locking }, [
+          ...listeners,
+          ...(await portmapper(rpc, listeners[0], options.portmap)),
+        ])
       } catch (error) {
         await closeAll(listeners)
         throw error
       }
     } catch (error) {
+      locking?.close()
       await volume.close()
       throw error
     }
   }
 
   async close(): Promise<void> {
-    await closeAll(this.#listeners)
+    const closed = closeAll(this.#listeners)
+    this.locking.close()
+    await closed
     await this.volume.close()
   }
 }
@@ -106,9 +123,13 @@ export function serverParts(volume: Volume, key: Uint8Array, options: readonly E
   }
 }
 
-/** MOUNT and NFS, bytes in and bytes out. */
-export function nfsPrograms(parts: NfsServerParts, onError: (error: Error) => void): OncServer {
-  return new OncServer([nfs3Service(parts), mount3Service(parts)], {
+/** MOUNT, NFS and others that stand beside them, bytes in and bytes out. */
+export function nfsPrograms(
+  parts: NfsServerParts,
+  onError: (error: Error) => void,
+  beside: readonly Service[] = [],
+): OncServer {
+  return new OncServer([nfs3Service(parts), mount3Service(parts), ...beside], {
     onError: (error, name) => onError(new Error(`${name} failed`, { cause: error })),
   })
 }
@@ -165,13 +186,6 @@ function keyOf(directory: string): Buffer {
     return key
   }
   const key = randomBytes(KEY_BYTES)
-  const draft = `${path}.new`
-  writeFileSync(draft, key, { mode: 0o600, flush: true })
-  chmodSync(draft, 0o600)
-  renameSync(draft, path)
-  // The name, too, survives loss of power.
-  const folder = openSync(directory, 'r')
-  fsyncSync(folder)
-  closeSync(folder)
+  writeDurably(path, key)
   return key
 }

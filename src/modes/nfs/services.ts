@@ -21,7 +21,7 @@ const UDP_TRANSFER = 32 * 1024
 const credentialsOf = (claim: Claim): Credentials | undefined =>
   claim.flavor === 'AUTH_SYS' ? { uid: claim.uid, gid: claim.gid, groups: claim.gids } : undefined
 
-const callerOf = ({ peer, caller }: OncContext): Caller => ({
+export const callerOf = ({ peer, caller }: OncContext): Caller => ({
   address: peer.address,
   credentials: credentialsOf(caller),
   transferMax: peer.transport === 'udp' ? UDP_TRANSFER : TRANSFER_MAX,

@@ -23,7 +23,8 @@ export interface ChannelEvents {
 /** A way to a server, which can be opened again and again. */
 export interface ChannelKind {
   readonly transport: 'tcp' | 'udp'
-  /** Address of the server, for people. */
+  readonly address: Address
+  /** The same, for people. */
   readonly peer: string
   /** The most bytes of a message. */
   readonly messageBytes: number
@@ -38,6 +39,7 @@ const DATAGRAM_BYTES = 65_507
 export function tcpChannel({ host, port }: Address, open: OpenByteStream, messageBytes = RECORD_BYTES): ChannelKind {
   return {
     transport: 'tcp',
+    address: { host, port },
     peer: peerName({ address: host, port }),
     messageBytes,
     open(events) {
@@ -75,6 +77,7 @@ export function tcpChannel({ host, port }: Address, open: OpenByteStream, messag
 export function udpChannel({ host, port }: Address, open: OpenDatagrams): ChannelKind {
   return {
     transport: 'udp',
+    address: { host, port },
     peer: peerName({ address: host, port }),
     messageBytes: DATAGRAM_BYTES,
     open(events) {

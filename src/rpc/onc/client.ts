@@ -6,11 +6,13 @@ import { rpcChannel, traceTime } from '../../trace/trace.ts'
 import { authNone } from './auth.ts'
 import type { ChannelKind } from './channel.ts'
 import { OncError } from './errors.ts'
+import { IncomingCalls } from './incoming-calls.ts'
 import { CALL, CallBody, CallStart, type OpaqueAuth, REPLY, ReplyStart, RPC_VERSION } from './message.ts'
 import { PendingCalls, type RetryOptions, TCP_RETRY, UDP_RETRY, type Waiting } from './pending-calls.ts'
 import type { Procedure } from './program.ts'
 import { type ChannelState, ReconnectingChannel } from './reconnecting-channel.ts'
 import { readResult } from './reply.ts'
+import type { OncServer } from './server.ts'
 import { type ProcedureCounters, Statistics } from './statistics.ts'
 
 export interface OncClientOptions extends Partial<RetryOptions> {
@@ -25,6 +27,10 @@ export interface OncClientOptions extends Partial<RetryOptions> {
   readonly connectMs?: number
   /** Calls that wait for an answer at the same time; others wait for them. */
   readonly maxCalls?: number
+  /** The connection is opened at once and kept: opened again whenever it is lost, also while there is nothing to call. */
+  readonly keep?: boolean
+  /** Answers the calls that the other side makes over this connection. Without it such calls end the connection. */
+  readonly server?: OncServer
   /** The mount whose calls these are, for traces. */
   readonly mount?: string
   onEvent?(event: OncClientEvent): void
@@ -57,6 +63,8 @@ export interface OncClientStatus {
 
 /** Calls that are listed in a status. */
 const LISTED = 20
+/** Messages that wait for a connection; further ones are lost. */
+const UNTOLD = 64
 
 interface Call extends Waiting {
   readonly procedure: Procedure<never, unknown>
@@ -80,6 +88,9 @@ export class OncClient {
   readonly #maxCalls: number
   readonly #channel: ReconnectingChannel
   readonly #pending: PendingCalls<Call>
+  readonly #incoming: IncomingCalls | undefined
+  /** Messages that wait for a connection. */
+  #untold: (readonly Buffer[])[] = []
   /** Calls beyond `maxCalls`, the oldest first. */
   readonly #queue = new Set<Call>()
   readonly #reader = new XdrReader()
@@ -92,7 +103,7 @@ export class OncClient {
   #lastError: unknown
   #closed = false
 
-  /** `kind`: the way to the server, see `tcpChannel` and `udpChannel`. It is opened at the first call. */
+  /** `kind`: the way to the server, see `tcpChannel` and `udpChannel`. Unless it is kept, it is opened at the first call. */
   constructor(kind: ChannelKind, options: OncClientOptions = {}) {
     const { clock = hostClock(), random = Math.random, credential = authNone, connectMs = 15_000 } = options
     const reliable = kind.transport === 'tcp'
@@ -111,9 +122,12 @@ export class OncClient {
         opened: () => this.#opened(),
         received: (message) => this.#received(message),
         lost: (error) => this.#lost(error),
-        wanted: () => this.#pending.size > 0,
+        wanted: () => options.keep === true || this.#pending.size > 0,
       },
     )
+    const { server } = options
+    if (server !== undefined) this.#incoming = new IncomingCalls(server, kind, (reply) => this.#channel.send(reply))
+    if (options.keep) this.#channel.want()
   }
 
   /**
@@ -148,6 +162,21 @@ export class OncClient {
     })
   }
 
+  /**
+   * Sends a call once and waits for nothing: procedures that are messages. It is lost if there is no connection and none
+   * can be made. Throws OncError.
+   */
+  tell<A>(procedure: Procedure<A, unknown>, args: A): void {
+    if (this.#closed) throw new OncError('CLOSED', procedure.name)
+    const chunks = this.#encode(this.#nextXid(), procedure, args, this.#credential)
+    const counters = this.statistics.of(procedure.name)
+    counters.calls++
+    counters.bytesSent += chunks.reduce((sum, { length }) => sum + length, 0)
+    if (this.#channel.send(chunks)) return
+    if (this.#untold.length < UNTOLD) this.#untold.push(chunks)
+    this.#channel.want()
+  }
+
   status(): OncClientStatus {
     const waiting: OncClientStatus['waiting'][number][] = []
     for (const { procedure, startedAt, transmissions } of this.#pending) {
@@ -170,6 +199,8 @@ export class OncClient {
     this.#closed = true
     this.#cancelTimer()
     this.#channel.close()
+    this.#incoming?.lost()
+    this.#untold = []
     for (const call of [...this.#pending, ...this.#queue]) this.#fail(call, 'CLOSED')
   }
 
@@ -206,9 +237,13 @@ export class OncClient {
   }
 
   #opened(): void {
+    // What is called because of the event goes first, and once.
+    const waiting = [...this.#pending]
     this.#options.onEvent?.({ type: 'connected' })
     const now = this.#clock.now()
-    for (const call of this.#pending) {
+    for (const chunks of this.#untold) this.#channel.send(chunks)
+    this.#untold = []
+    for (const call of waiting) {
       this.#send(call)
       this.#pending.sent(call, now)
     }
@@ -216,6 +251,8 @@ export class OncClient {
 
   #lost(error: unknown): void {
     this.#lastError = error
+    this.#incoming?.lost()
+    this.#untold = []
     this.#options.onEvent?.({ type: 'disconnected', error })
   }
 
@@ -223,6 +260,10 @@ export class OncClient {
     this.#options.awake?.touch()
     const reader = this.#reader.reset(message)
     const { xid, type } = ReplyStart.read(reader)
+    if (type === CALL && this.#incoming !== undefined) {
+      this.#incoming.received(message)
+      return
+    }
     if (type !== REPLY) throw new DecodeError('a call where a reply belongs')
     const call = this.#pending.take(xid)
     // The answer to a repetition, or to a call that nobody waits for any more.

@@ -1,5 +1,6 @@
 // The other side of a server's transport, as calls see it.
 import type { CredentialReader } from './auth.ts'
+import type { ChannelKind } from './channel.ts'
 
 export interface Peer {
   readonly address: string
@@ -11,6 +12,8 @@ export interface Peer {
   readonly credentials: CredentialReader
   /** The most bytes of a reply that the transport carries. */
   readonly maxReplyBytes: number
+  /** For an OncClient that calls the peer over the connection on which it calls; one at a time. Over UDP there is none. */
+  readonly back?: ChannelKind
 }
 
 export const peerName = ({ address, port }: Pick<Peer, 'address' | 'port'>): string =>

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import { SocketStream } from '../transport.ts'
 import { CredentialReader } from './auth.ts'
+import { BackChannel } from './back-channel.ts'
 import type { Peer } from './peer.ts'
 import { RecordConnection } from './record-connection.ts'
 import type { OncServer, Reply } from './server.ts'
@@ -60,6 +61,7 @@ export class ServerConnection {
   readonly #abort = new AbortController()
   readonly #peer: Peer
   readonly #records: RecordConnection
+  readonly #back: BackChannel
   #calls = 0
   #callBytes = 0
   #heldBytes = 0
@@ -69,13 +71,16 @@ export class ServerConnection {
   constructor(socket: Socket, around: Surroundings) {
     this.#around = around
     this.#lastCallAt = around.now()
+    const [address, port] = [socket.remoteAddress ?? '', socket.remotePort ?? 0]
+    this.#back = new BackChannel({ host: address, port }, around.limits.recordBytes, () => this.#records)
     this.#peer = {
-      address: socket.remoteAddress ?? '',
-      port: socket.remotePort ?? 0,
+      address,
+      port,
       transport: 'tcp',
       signal: this.#abort.signal,
       credentials: new CredentialReader(),
       maxReplyBytes: around.limits.recordBytes,
+      back: this.#back,
     }
     const stream = new SocketStream(socket, {
       opened: () => {},
@@ -97,9 +102,9 @@ export class ServerConnection {
     )
   }
 
-  /** Since when no call came; Infinity while one is in progress. */
+  /** Since when no call came; Infinity while one is in progress, or the connection is kept for calls back. */
   get idleSince(): number {
-    return this.#calls > 0 ? Number.POSITIVE_INFINITY : this.#lastCallAt
+    return this.#calls > 0 || this.#back.isOpen ? Number.POSITIVE_INFINITY : this.#lastCallAt
   }
 
   /** Goes on reading, if it may. */
@@ -115,6 +120,7 @@ export class ServerConnection {
     this.#records.destroy()
     this.#around.holds(-this.#heldBytes)
     this.#abort.abort()
+    this.#back.end()
     this.#around.ended()
   }
 
@@ -145,6 +151,7 @@ export class ServerConnection {
 
   #record(message: Buffer): void {
     this.#lastCallAt = this.#around.now()
+    if (this.#back.received(message)) return
     const reply = this.#around.answer(message, this.#peer)
     if (!(reply instanceof Promise)) {
       if (reply !== undefined) this.#records.send(reply)

@@ -7,7 +7,7 @@ import { callKey, DuplicateCache, type DuplicateCacheLimits } from './duplicate-
 import { accepted, CALL, CallBody, CallStart, denied, HEADER_BYTES, REPLY, ReplyBody, RPC_VERSION } from './message.ts'
 import { type Peer, peerName } from './peer.ts'
 import type { Procedure } from './program.ts'
-import type { Awaitable, BoundProcedure, OncContext, Service } from './service.ts'
+import { type Awaitable, type BoundProcedure, NO_REPLY, type OncContext, type Service } from './service.ts'
 import { Statistics } from './statistics.ts'
 
 export interface OncServerOptions {
@@ -151,6 +151,7 @@ export class OncServer {
   }
 
   #finish(call: Call, result: unknown): Reply {
+    if (result === NO_REPLY) return this.#silent(call)
     const { procedure, context, key } = call
     const writer = this.#writer.begin(context.peer.maxReplyBytes)
     try {
@@ -172,13 +173,22 @@ export class OncServer {
     return reply
   }
 
+  #silent(call: Call): Reply {
+    this.#forget(call)
+    this.#count(call, 0, NO_ERROR)
+    return undefined
+  }
+
+  #forget({ key }: Call): void {
+    if (key === undefined) return
+    this.#duplicates.forget(key)
+    this.#inProgress.delete(key)
+  }
+
   #fail(call: Call, error: unknown): Reply {
-    const { procedure, context, key } = call
+    const { procedure, context } = call
     // What a handler had done when it failed nobody knows; it may well succeed when it is asked again.
-    if (key !== undefined) {
-      this.#duplicates.forget(key)
-      this.#inProgress.delete(key)
-    }
+    this.#forget(call)
     this.#options.onError?.(error, procedure.name)
     return this.#refuse(context.xid, SYSTEM_ERR, call)
   }

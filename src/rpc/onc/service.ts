@@ -16,6 +16,9 @@ export interface OncContext {
 
 export type Awaitable<T> = T | Promise<T>
 
+/** What a handler returns for a call that is not to be answered: procedures that are messages (NLM4.LOCK_MSG). */
+export const NO_REPLY: unique symbol = Symbol('no reply')
+
 /**
  * Handlers by name; what has none is PROC_UNAVAIL, but for procedure 0, which answers nothing to nothing. A handler that
  * fails is a SYSTEM_ERR. Opaque arguments are views on the message: what is kept must be copied.
@@ -24,7 +27,7 @@ export type Handlers<P extends Program> = {
   readonly [K in keyof P['procedures']]?: (
     args: ArgsOf<P['procedures'][K]>,
     context: OncContext,
-  ) => Awaitable<ResultOf<P['procedures'][K]>>
+  ) => Awaitable<ResultOf<P['procedures'][K]> | typeof NO_REPLY>
 }
 
 export type Handler = (args: unknown, context: OncContext) => unknown

@@ -5,6 +5,9 @@ import type { Address } from '../transport.ts'
 import type { OncServer } from './server.ts'
 import { ServerConnection, TCP_LIMITS, type TcpLimits } from './server-connection.ts'
 
+/** A host that is gone without a word is noticed, though nothing is to be sent to it. */
+const KEEP_ALIVE_MS = 60_000
+
 export interface ListenOptions {
   /** Loopback unless told otherwise. */
   readonly host?: string
@@ -46,7 +49,9 @@ export class TcpListener {
     this.#options = options
     this.#limits = { ...TCP_LIMITS, ...options.limits }
     this.#clock = options.clock ?? hostClock()
-    this.#listener = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#accept(socket))
+    this.#listener = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }, (socket) =>
+      this.#accept(socket),
+    )
   }
 
   listen(): Promise<void> {

@@ -87,3 +87,39 @@ describe('LockService', () => {
     await other
   })
 })
+
+describe('a caller who answers before it is over', () => {
+  test('is told what was decided, and later what became of a request that waits', () => {
+    const locks = new LockService()
+    const events: string[] = []
+    const waiter = (name: string) => ({
+      granted: () => events.push(`${name} granted`),
+      cancelled: () => events.push(`${name} cancelled`),
+    })
+    expect(locks.request(ask('a'), waiter('a'))).toMatchObject({ type: 'granted' })
+    expect(locks.request(ask('b', { wait: false }), waiter('b'))).toMatchObject({ type: 'conflict' })
+    const c = locks.request(ask('c'), waiter('c'))
+    locks.request(ask('d'), waiter('d'))
+    if (c.type === 'waiting') locks.cancel(c.ticket)
+    locks.lock(ask('a', { kind: 'unlock' }))
+    expect(events).toEqual(['c cancelled', 'd granted'])
+  })
+})
+
+describe('limits', () => {
+  test('of a client and of all, held ranges only as long as they are held', () => {
+    const locks = new LockService(new LockTable({ perClient: 2, total: 3 }))
+    const nobody = { granted: () => {}, cancelled: () => {} }
+    const type = (owner: string, file: number, changes: Partial<LockTableRequest> = {}) =>
+      locks.request(ask(owner, { file, ...changes }), nobody).type
+    expect([type('a', 1), type('b', 2), type('b', 3)]).toEqual(['granted', 'granted', 'limit'])
+    expect([type('a', 3, { client: 'd' }), type('a', 4, { client: 'd' })]).toEqual(['granted', 'limit'])
+    expect(locks.table.heldBy('c')).toBe(2)
+    locks.releaseOwner(1, { client: 'c', owner: 'a' })
+    expect([locks.table.heldBy('c'), type('b', 5), type('b', 6)]).toEqual([1, 'granted', 'limit'])
+    locks.releaseClient('d')
+    expect([locks.table.heldBy('d'), type('a', 7, { client: 'd' })]).toEqual([0, 'granted'])
+    locks.releaseClient('c')
+    expect(locks.table.heldBy('c')).toBe(0)
+  })
+})

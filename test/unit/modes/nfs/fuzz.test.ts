@@ -10,6 +10,7 @@ import { CallBody, CallStart, ReplyBody, ReplyStart } from '../../../../src/rpc/
 import { listenTcp } from '../../../../src/rpc/onc/tcp-server.ts'
 import { random, seed } from '../../../support/random.ts'
 import { callBytes, World } from './nfs-world.ts'
+import { spoil } from './spoil.ts'
 
 const ROUNDS = 20_000
 const fixture = JSON.parse(readFileSync(new URL('libnfs-calls.json', import.meta.url), 'utf8')) as {
@@ -60,36 +61,6 @@ async function ask(world: World, call: Buffer): Promise<string> {
   // DUMP and EXPORT of MOUNT are answered with a list, everything else with a status first.
   const list = call.readUInt32BE(12) === MOUNT3.number && [2, 5].includes(call.readUInt32BE(20))
   return reply.remaining >= 4 && !list && reply.u32() !== 0 ? 'refused' : 'ok'
-}
-
-const WORDS = [0, 1, 2, 3, 4, 21, 22, 36, 37, 64, 65, 255, 4096, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff]
-
-/** Something that is not what was recorded, most of the time. */
-function spoil(calls: readonly Buffer[], next: () => number): Buffer {
-  const below = (limit: number) => Math.floor(next() * limit)
-  const some = () => Buffer.from(calls[below(calls.length)] ?? [])
-  const call = some()
-  const word = () => 4 * below(call.length / 4)
-  switch (below(7)) {
-    case 0:
-      for (let left = 1 + below(8); left > 0; left--) call[below(call.length)] = below(256)
-      return call
-    case 1:
-      call.writeUInt32BE(WORDS[below(WORDS.length)] ?? 0, word())
-      return call
-    case 2:
-      return call.subarray(0, below(call.length))
-    case 3:
-      return Buffer.concat([call.subarray(0, word()), some().subarray(word())])
-    case 4:
-      return Buffer.concat([call, Buffer.alloc(4 * (1 + below(100)), below(256))])
-    case 5:
-      // Another procedure with these arguments.
-      if (call.length >= 24) call.writeUInt32BE(below(23), 20)
-      return call
-    default:
-      return Buffer.from(Array.from({ length: below(300) }, () => below(256)))
-  }
 }
 
 describe(`what libnfs sends (seed ${seed()})`, () => {

@@ -118,7 +118,7 @@ class Client {
 
   constructor(name: string, now: () => number) {
     this.name = name
-    this.machine = new LockClient({ now, pollMs: 300, graceMs: 50 })
+    this.machine = new LockClient({ now, pollMs: () => 300, graceMs: 50 })
     this.machine.serverStateIs(1)
   }
 }

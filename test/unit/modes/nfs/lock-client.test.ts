@@ -58,6 +58,19 @@ describe('a lock', () => {
     expect([client.held(), client.waiting()]).toEqual([[], []])
   })
 
+  test('keeps its file and its owner known until the last answer', () => {
+    const { client, lock } = stage()
+    expect([client.idle, client.isBusy(FILE), client.svidOf(1n)]).toEqual([true, false, undefined])
+    const { effects } = lock()
+    const { cookie, lock: asked } = call(effects)
+    expect([client.idle, client.isBusy(FILE), client.svidOf(1n)]).toEqual([false, true, asked.svid])
+    client.answered(cookie, NLM4_GRANTED)
+    const { effects: unlocking } = client.release(FILE, 1n)
+    expect([client.idle, client.isBusy(FILE), client.isBusy(FILE + 1)]).toEqual([false, true, false])
+    client.answered(call(unlocking).cookie, NLM4_GRANTED)
+    expect([client.idle, client.isBusy(FILE), client.svidOf(1n)]).toEqual([true, false, undefined])
+  })
+
   test('that is not held is given back without asking', () => {
     const { client, hold } = stage()
     expect(client.release(FILE, 1n)).toEqual({ id: 1, effects: [{ type: 'done', id: 1 }] })

@@ -8,6 +8,7 @@ import type { ExportOptions } from '../../../../src/modes/nfs/exports.ts'
 import { MOUNT3 } from '../../../../src/modes/nfs/mount3.ts'
 import { NFS3, type Nfs3, type Result } from '../../../../src/modes/nfs/nfs3.ts'
 import { TRANSFER_MAX } from '../../../../src/modes/nfs/nfs3-types.ts'
+import { LockServer, type LockServerOptions } from '../../../../src/modes/nfs/nlm-server.ts'
 import { nfsPrograms, serverParts } from '../../../../src/modes/nfs/server.ts'
 import { DEFAULT_EXPORTS } from '../../../../src/modes/nfs/server-options.ts'
 import type { Credentials } from '../../../../src/posix/credentials.ts'
@@ -71,16 +72,24 @@ export function callBytes({ xid = 1, args = Buffer.alloc(0), credential = NONE, 
 export class World {
   volume: Volume
   server: OncServer
+  locking!: LockServer
   readonly directory: string
   readonly errors: Error[] = []
   #options: readonly ExportOptions[]
+  readonly #lockOptions: LockServerOptions
   #xid = 100
   #peers = new Map<string, Peer>()
 
-  private constructor(volume: Volume, directory: string, options: readonly ExportOptions[]) {
+  private constructor(
+    volume: Volume,
+    directory: string,
+    options: readonly ExportOptions[],
+    lockOptions: LockServerOptions,
+  ) {
     this.volume = volume
     this.directory = directory
     this.#options = options
+    this.#lockOptions = lockOptions
     this.server = this.#serve()
     worlds.add(this)
   }
@@ -89,20 +98,25 @@ export class World {
   static async open(
     exports: readonly ExportOptions[] = DEFAULT_EXPORTS,
     prepare: (volume: Volume) => void = () => {},
+    locking: LockServerOptions = {},
   ): Promise<World> {
     const directory = fs.mkdtempSync(join(inject('testRoot'), 'nfs-'))
     const volume = await openVolume(directory)
     prepare(volume)
-    return new World(volume, directory, exports)
+    return new World(volume, directory, exports, locking)
   }
 
   #serve(): OncServer {
     this.#peers.clear()
-    return nfsPrograms(serverParts(this.volume, KEY, this.#options), (error) => this.errors.push(error))
+    const parts = serverParts(this.volume, KEY, this.#options)
+    const onError = (error: Error) => this.errors.push(error)
+    this.locking = new LockServer(parts, this.directory, { ...this.#lockOptions, onError })
+    return nfsPrograms(parts, onError, this.locking.services)
   }
 
   /** Ends the server and starts another one, with other exports if so told. */
   async restart(exports = this.#options): Promise<void> {
+    this.locking.close()
     await this.volume.close()
     this.volume = await openVolume(this.directory)
     this.#options = exports
@@ -110,9 +124,16 @@ export class World {
   }
 
   async end(): Promise<void> {
+    this.locking.close()
     await this.volume.close()
     fs.rmSync(this.directory, { recursive: true, force: true })
     expect(this.errors).toEqual([])
+  }
+
+  /** A connection of its own, which takes calls. */
+  connect(from: From, peer: Peer): void {
+    const { address = '127.0.0.1', port = 700, transport = 'tcp' } = from
+    this.#peers.set(`${address} ${port} ${transport}`, peer)
   }
 
   peer({ address = '127.0.0.1', port = 700, transport = 'tcp' }: From = {}): Peer {

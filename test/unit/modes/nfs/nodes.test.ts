@@ -39,3 +39,15 @@ test('a stale node that the server gives out again is none any more', () => {
   node.stale = true
   expect(nodes.lookedUp(handle(1)).stale).toBe(false)
 })
+
+test('a node with locks stays when the kernel has forgotten it', () => {
+  const gone: NfsNode[] = []
+  const nodes = new NfsNodes(handle(0), (node) => gone.push(node))
+  const node = nodes.lookedUp(handle(1))
+  node.locked = true
+  nodes.forget(node.id, 1)
+  expect(nodes.known(handle(1))).toBe(node)
+  node.locked = false
+  nodes.collect(node)
+  expect(gone).toEqual([node])
+})

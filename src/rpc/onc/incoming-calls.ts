@@ -1,0 +1,61 @@
+// Calls that come over a connection which this side opened: a server calls back.
+import { CredentialReader } from './auth.ts'
+import type { ChannelKind } from './channel.ts'
+import type { Peer } from './peer.ts'
+import type { OncServer } from './server.ts'
+
+/** Calls in progress: further ones are dropped, and their callers ask again. */
+const CALLS_MAX = 256
+
+export class IncomingCalls {
+  readonly #server: OncServer
+  readonly #kind: ChannelKind
+  readonly #send: (reply: readonly Buffer[]) => void
+  #abort = new AbortController()
+  #peer: Peer
+  #calls = 0
+
+  /** `send`: over the connection that there is now, if there is one. */
+  constructor(server: OncServer, kind: ChannelKind, send: (reply: readonly Buffer[]) => void) {
+    this.#server = server
+    this.#kind = kind
+    this.#send = send
+    this.#peer = this.#newPeer()
+  }
+
+  /** DecodeError if it is no call. */
+  received(message: Buffer): void {
+    if (this.#calls >= CALLS_MAX) return
+    const peer = this.#peer
+    const reply = this.#server.answer(message, peer)
+    if (!(reply instanceof Promise)) {
+      if (reply !== undefined) this.#send(reply)
+      return
+    }
+    this.#calls++
+    void reply.then((chunks) => {
+      this.#calls--
+      // An answer belongs to the connection on which it was asked for.
+      if (chunks !== undefined && peer === this.#peer) this.#send(chunks)
+    })
+  }
+
+  /** The connection is gone: nobody waits for answers any more. */
+  lost(): void {
+    this.#abort.abort()
+    this.#abort = new AbortController()
+    this.#peer = this.#newPeer()
+  }
+
+  #newPeer(): Peer {
+    const { address, transport, messageBytes } = this.#kind
+    return {
+      address: address.host,
+      port: address.port,
+      transport,
+      signal: this.#abort.signal,
+      credentials: new CredentialReader(),
+      maxReplyBytes: messageBytes,
+    }
+  }
+}
