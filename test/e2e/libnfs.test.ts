@@ -11,6 +11,7 @@ import { scratch } from '../support/targets.ts'
 
 const MIB = 1 << 20
 const library = fileURLToPath(new URL('../support/libnfs.py', import.meta.url))
+const lockLibrary = fileURLToPath(new URL('../support/libnfs-locks.py', import.meta.url))
 
 let folder: string
 let program: string
@@ -95,6 +96,68 @@ describe('libnfs and many files', () => {
     const below = await list('', ['-R'])
     expect(below.filter((name) => name.includes('more')).map((name) => name.replace(/.*\//, ''))).toHaveLength(4)
     expect(below.length).toBeGreaterThan(2004)
+  })
+})
+
+describe('libnfs and locks', () => {
+  const locks = async (at: NfsProcess, ...commands: string[]) =>
+    (await run('python3', [lockLibrary, at.url('/any'), String(at.port), ...commands])).trim().split('\n')
+
+  it('locks, tests, waits, cancels, unlocks', async () => {
+    const answers = await locks(
+      server,
+      'lock,a,1,10,5',
+      'lock,b,1,14,1',
+      'test,b,1,0,0',
+      'wait,b,1,0,0',
+      'wait,b,1,0,0',
+      'cancel,b,1,0,0',
+      'cancel,b,1,0,0',
+      'wait,b,2,12,1',
+      'unlock,a,1,0,0',
+      'wait,b,2,12,1',
+      'test,a,1,0,0',
+      'unlock,b,2,12,1',
+      'test,a,1,0,0',
+      'lock,a,1,18446744073709551615,1',
+      'reclaim,a,1,0,1',
+    )
+    expect(answers).toEqual([
+      'NLM4_GRANTED',
+      'NLM4_DENIED',
+      'NLM4_DENIED 1 1 a/1 10 5',
+      'NLM4_BLOCKED',
+      'NLM4_BLOCKED',
+      'NLM4_GRANTED',
+      'NLM4_DENIED',
+      'NLM4_BLOCKED',
+      'NLM4_GRANTED',
+      // Nobody can be called back here: it hears so when it asks again.
+      'NLM4_GRANTED',
+      'NLM4_DENIED 1 2 b/2 12 1',
+      'NLM4_GRANTED',
+      'NLM4_GRANTED',
+      'NLM4_FBIG',
+      'NLM4_DENIED_GRACE_PERIOD',
+    ])
+  })
+
+  it('reclaims what it had when the server was killed', async () => {
+    const directory = join(folder, 'locks')
+    const first = await NfsProcess.start(program, { directory, port: 0 })
+    try {
+      expect(await locks(first, 'lock,a,1,0,1')).toEqual(['NLM4_GRANTED'])
+    } finally {
+      await first.kill()
+    }
+    const locking = { graceMs: 600_000 }
+    const second = await NfsProcess.start(program, { directory, port: first.port, locking })
+    try {
+      const answers = await locks(second, 'lock,b,1,0,0', 'reclaim,b,1,0,0', 'reclaim,a,1,0,1', 'test,b,1,0,0')
+      expect(answers).toEqual(['NLM4_DENIED_GRACE_PERIOD', 'NLM4_DENIED', 'NLM4_GRANTED', 'NLM4_DENIED_GRACE_PERIOD'])
+    } finally {
+      await second.kill()
+    }
   })
 })
 

@@ -159,6 +159,14 @@ describe('locks on NFS mounts', () => {
     }, 60_000)
   })
 
+  test('a mount over UDP has them, too', async () => {
+    const [a = '', b = ''] = await start(['proto=udp'], [])
+    const { calls: onA } = program()
+    const { calls: onB } = program()
+    await onA.flock(await onA.open(join(a, 'f'), O.RDWR | O.CREAT), LOCK.EX)
+    await fails(onB.flock(await onB.open(join(b, 'f'), O.RDWR), LOCK.SH | LOCK.NB), 'EAGAIN')
+  })
+
   test('a soft mount gives up: ENOLCK', async () => {
     const [a = ''] = await start(['soft', 'timeo=5', 'retrans=1'])
     const { calls } = program()

@@ -5,7 +5,7 @@
 import { NfsServer, type NfsServerOptions } from '../../src/modes/nfs/server.ts'
 import { rpcChannel } from '../../src/trace/trace.ts'
 
-export interface NfsProgramOptions extends Pick<NfsServerOptions, 'directory' | 'port' | 'exports'> {
+export interface NfsProgramOptions extends Pick<NfsServerOptions, 'directory' | 'port' | 'exports' | 'locking'> {
   readonly dieAfterWrites?: number
 }
 

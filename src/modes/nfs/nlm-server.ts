@@ -82,7 +82,7 @@ export class LockServer {
   readonly #monitor: LockMonitor
   readonly #onError: (error: Error) => void
   /** What a connection that takes calls said who it is. */
-  readonly #announced = new WeakMap<Peer, { readonly host: Host; readonly back: OncClient }>()
+  readonly #announced = new WeakMap<Peer, { readonly host: Host | undefined; readonly back: OncClient | undefined }>()
   /** Clients that may reclaim, by key. */
   readonly #recovering: Map<string, Monitored>
   readonly #graceUntil: number
@@ -158,21 +158,29 @@ export class LockServer {
     }
   }
 
-  /** A connection takes calls. Returns whether this client has all that it had. */
+  /** A connection takes calls (over UDP there is none). Returns whether this client has all that it had. */
   announced(peer: Peer, name: string): boolean {
+    if (peer.back === undefined) return false
     const known = this.hosts.find(peer.address, name)?.acceptsCalls ?? false
     const before = this.#announced.get(peer)
-    if (before?.host.name === name && before.host.back === before.back) return known
-    if (before !== undefined) this.hosts.disconnected(before.host, before.back)
+    if (before?.host?.name === name && before.host.back === before.back) return known
+    this.#gone(peer)
     const host = this.hosts.findOrAdd(peer, name)
     const back = host && this.callbacks.over(peer)
+    // One listener for each connection, whatever it calls itself and how often.
+    if (before === undefined) peer.signal.addEventListener('abort', () => this.#gone(peer), { once: true })
+    this.#announced.set(peer, { host, back })
     if (host === undefined || back === undefined) return false
     this.hosts.connected(host, back)
     if (this.#monitor.has(host.key)) this.record(host)
-    this.#announced.set(peer, { host, back })
-    peer.signal.addEventListener('abort', () => this.hosts.disconnected(host, back), { once: true })
     this.locks.reachable(host)
     return known
+  }
+
+  /** A connection is gone, or another client's from now on. */
+  #gone(peer: Peer): void {
+    const { host, back } = this.#announced.get(peer) ?? {}
+    if (host !== undefined && back !== undefined) this.hosts.disconnected(host, back)
   }
 
   /** The client itself says that it has restarted. */
@@ -190,8 +198,8 @@ export class LockServer {
 
   /** The client to which a message's answer goes: over its connection, if it has one. */
   backTo(peer: Peer, name: string | undefined): OncClient | undefined {
-    const announced = this.#announced.get(peer)
-    if (announced !== undefined) return announced.back
+    const announced = this.#announced.get(peer)?.back
+    if (announced !== undefined) return announced
     return name === undefined ? undefined : this.hosts.find(peer.address, name)?.back
   }
 

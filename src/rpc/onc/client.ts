@@ -126,7 +126,7 @@ export class OncClient {
       },
     )
     const { server } = options
-    if (server !== undefined) this.#incoming = new IncomingCalls(server, kind, (reply) => this.#channel.send(reply))
+    if (server !== undefined) this.#incoming = new IncomingCalls(server, kind, this.#channel)
     if (options.keep) this.#channel.want()
   }
 

@@ -2,41 +2,42 @@
 import { CredentialReader } from './auth.ts'
 import type { ChannelKind } from './channel.ts'
 import type { Peer } from './peer.ts'
+import type { ReconnectingChannel } from './reconnecting-channel.ts'
 import type { OncServer } from './server.ts'
 
-/** Calls in progress: further ones are dropped, and their callers ask again. */
+/** Calls in progress, and bytes that have not left: further calls are dropped, and their callers ask again. */
 const CALLS_MAX = 256
+const BUFFERED_BYTES_MAX = 4 * 1024 * 1024
 
 export class IncomingCalls {
   readonly #server: OncServer
   readonly #kind: ChannelKind
-  readonly #send: (reply: readonly Buffer[]) => void
+  readonly #channel: Pick<ReconnectingChannel, 'send' | 'bufferedBytes'>
   #abort = new AbortController()
   #peer: Peer
   #calls = 0
 
-  /** `send`: over the connection that there is now, if there is one. */
-  constructor(server: OncServer, kind: ChannelKind, send: (reply: readonly Buffer[]) => void) {
+  constructor(server: OncServer, kind: ChannelKind, channel: Pick<ReconnectingChannel, 'send' | 'bufferedBytes'>) {
     this.#server = server
     this.#kind = kind
-    this.#send = send
+    this.#channel = channel
     this.#peer = this.#newPeer()
   }
 
   /** DecodeError if it is no call. */
   received(message: Buffer): void {
-    if (this.#calls >= CALLS_MAX) return
+    if (this.#calls >= CALLS_MAX || this.#channel.bufferedBytes >= BUFFERED_BYTES_MAX) return
     const peer = this.#peer
     const reply = this.#server.answer(message, peer)
     if (!(reply instanceof Promise)) {
-      if (reply !== undefined) this.#send(reply)
+      if (reply !== undefined) this.#channel.send(reply)
       return
     }
     this.#calls++
     void reply.then((chunks) => {
       this.#calls--
       // An answer belongs to the connection on which it was asked for.
-      if (chunks !== undefined && peer === this.#peer) this.#send(chunks)
+      if (chunks !== undefined && peer === this.#peer) this.#channel.send(chunks)
     })
   }
 

@@ -49,7 +49,7 @@ export class Client {
   readonly granted: Args<'GRANTED'>[] = []
   readonly results: { readonly procedure: string; readonly stat: number }[] = []
   /** What it says when it is called. Without it it says nothing. */
-  answer: number | undefined = NLM4_STATS.NLM4_GRANTED
+  answer: number | undefined | ((granted: Args<'GRANTED'>) => number) = NLM4_STATS.NLM4_GRANTED
   readonly name: string
   readonly #world: World
   readonly #file: Buffer
@@ -159,8 +159,10 @@ export class Client {
       service(NLM4, {
         GRANTED: ({ cookie, exclusive, lock }) => {
           const own = { ...lock, fh: Buffer.from(lock.fh), oh: Buffer.from(lock.oh) }
-          this.granted.push({ cookie: Buffer.from(cookie), exclusive, lock: own })
-          return this.answer === undefined ? NO_REPLY : { cookie, stat: this.answer }
+          const granted = { cookie: Buffer.from(cookie), exclusive, lock: own }
+          this.granted.push(granted)
+          const stat = typeof this.answer === 'function' ? this.answer(granted) : this.answer
+          return stat === undefined ? NO_REPLY : { cookie, stat }
         },
         TEST_RES: ({ test }) => result('TEST_RES', test.stat),
         LOCK_RES: ({ stat }) => result('LOCK_RES', stat),

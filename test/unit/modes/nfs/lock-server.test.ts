@@ -409,5 +409,14 @@ describe('a client that is gone', () => {
     await world.call(CALLBACK.procedures.ACCEPTS_CALLS, { callerName: 'other' }, { port: 800 })
     await clock.pass(31_000)
     expect(world.locking.status().clients).toMatchObject([{ name: 'other', connected: true }])
+    // Back and forth, as often as it likes: it is one client at a time, and nothing is left of it.
+    for (let n = 0; n < 100; n++) {
+      await world.call(CALLBACK.procedures.ACCEPTS_CALLS, { callerName: `other${n % 3}` }, { port: 800 })
+    }
+    expect(world.locking.status().clients.filter(({ connected }) => connected)).toMatchObject([{ name: 'other0' }])
+    expect(clock.timers).toBeLessThan(10)
+    a.disconnect()
+    await clock.pass(31_000)
+    expect(world.locking.status().clients).toEqual([])
   })
 })
