@@ -85,6 +85,7 @@ export async function play(request: PlayRequest): Promise<Played> {
 
 /** What the scenario needs and this lab has not got; undefined if it can be played. */
 function whyNot({ needs = [] }: Scenario, { lab }: OpenLab, data: string): string | undefined {
+  if (needs.includes('root') && process.getuid?.() !== 0) return 'it needs root, who alone can act as other users'
   if (!needs.includes('passthrough')) return undefined
   const stacked = stackedFileSystem(data)
   if (stacked !== undefined) return `it needs passthrough, and ${shown(data)} is on ${stacked}`

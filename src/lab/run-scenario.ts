@@ -135,6 +135,9 @@ class Run {
         return this.#watch(step.job, step.afterMs)
       case 'end':
         return this.#watch(step.job, this.#limitMs)
+      case 'enter':
+        this.#job(step.job).job.enter()
+        return { kind: 'acted' }
       case 'interrupt':
         this.#job(step.job).job.interrupt()
         return this.#watch(step.job, this.#limitMs)
@@ -281,6 +284,8 @@ export function describeAction(step: Step): string {
       return `${step.job}, after ${seconds(step.afterMs)}`
     case 'end':
       return `${step.job} comes to its end`
+    case 'enter':
+      return `Enter for ${step.job}`
     case 'interrupt':
       return `Ctrl-C for ${step.job}`
     case 'pause':

@@ -27,6 +27,8 @@ export type Step =
   | ({ readonly do: 'output'; readonly job: string } & Expecting)
   /** A job has not come to its end after a while. */
   | ({ readonly do: 'waits'; readonly job: string; readonly afterMs: number } & Reasoned)
+  /** An empty line for a job to read. */
+  | ({ readonly do: 'enter'; readonly job: string } & Reasoned)
   /** A job comes to its end by itself. */
   | ({ readonly do: 'end'; readonly job: string } & Expecting)
   /** Ctrl-C for a job, and its end. */
@@ -39,7 +41,7 @@ export type Step =
   | ({ readonly do: 'startAgain'; readonly part: PartName } & Reasoned)
 
 /** What not every machine grants to a mount. */
-export type Need = 'passthrough'
+export type Need = 'passthrough' | 'root'
 
 export interface Scenario {
   /** As on the command line: lower case, with hyphens. */
@@ -74,6 +76,7 @@ export function findMistakes(scenario: Scenario, { hasServer }: { readonly hasSe
         break
       case 'output':
       case 'waits':
+      case 'enter':
         if (!running.has(step.job)) wrong(`no job ${step.job} runs`)
         break
       case 'end':

@@ -52,6 +52,8 @@ export const job = (name: string) => ({
   }),
   /** Waits for its end. */
   ends: (expect: Expectation, why: string): Step => ({ do: 'end', job: name, expect, why }),
+  /** Presses Enter: for a command that reads a line (`read _`, `input()`) before it goes on. */
+  enter: (why: string): Step => ({ do: 'enter', job: name, why }),
   /** Ctrl-C, and waits for its end. */
   interrupt: (expect: Expectation, why: string): Step => ({ do: 'interrupt', job: name, expect, why }),
 })

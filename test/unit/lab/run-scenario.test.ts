@@ -92,12 +92,14 @@ describe('runScenario', () => {
     expect(played.stage.jobs[0]?.ended).toMatchObject({ signal: 'SIGKILL' })
   })
 
-  test('jobs are read from, waited for, found waiting, and interrupted', async () => {
+  test('jobs are read from, waited for, found waiting, answered, and interrupted', async () => {
     const steps = [
       A.start('reader', 'follow', 'goes on'),
       job('reader').prints(prints('one'), 'at first'),
       job('reader').prints(prints('one\ntwo'), 'later'),
       job('reader').waits('it has no end'),
+      job('reader').enter('it may have a question'),
+      job('reader').prints(prints('one\ntwo\nentered'), 'it has read a line'),
       job('reader').interrupt(interrupted, 'until Ctrl-C'),
       B.start('other', 'echo', 'short'),
       job('other').ends(prints('text'), 'by itself'),
@@ -117,12 +119,14 @@ describe('runScenario', () => {
       [10, 'one'],
       [50, 'one ⏎ two'],
       [1050, 'still waiting after 1.1 s, having printed one ⏎ two'],
+      [1050, 'done'],
+      [1050, 'one ⏎ two ⏎ entered'],
       [1050, 'ended by Ctrl-C'],
       [1050, 'goes on in the background'],
       [4051, 'text'],
     ])
     const who = played.history.events.flatMap((event) => (event.event === 'step' ? [event.who] : []))
-    expect(who).toEqual(['A', 'A', 'A', 'A', 'A', 'B', 'B'])
+    expect(who).toEqual(['A', 'A', 'A', 'A', 'A', 'A', 'A', 'B', 'B'])
   })
 
   test('a job that ends although it should wait is a contradiction', async () => {
