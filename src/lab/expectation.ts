@@ -122,8 +122,8 @@ function describeEnded(seen: Ended & { readonly kind: 'ended' }, expected: Expec
   if (signal !== null) return `ended by ${signal}${printed(seen)}`
   if (code !== 0) return describeFailure(seen)
   const text = trimmed(seen.stdout)
-  if (text === '') return 'done'
   const name = nameOf(text, expected)
+  if (text === '') return name ?? 'done'
   return name === undefined ? oneLine(text) : `${name}: ${oneLine(text)}`
 }
 
