@@ -16,15 +16,24 @@ interface Expecting extends Reasoned {
   readonly expect: Expectation
 }
 
+/** For what a mode promises for a time only. */
+interface Timely {
+  /**
+   * Seconds from the start of the scenario in which it certainly holds. What else is seen later contradicts nothing: the
+   * machine was too slow to look in time, and the scenario has to be played again.
+   */
+  readonly withinSeconds?: number
+}
+
 export type Step =
   /** A shell command, to its end. */
-  | ({ readonly do: 'run'; readonly on: MountName; readonly command: string } & Expecting)
+  | ({ readonly do: 'run'; readonly on: MountName; readonly command: string } & Expecting & Timely)
   /** The same command again and again, until it shows what is expected. */
   | ({ readonly do: 'until'; readonly on: MountName; readonly command: string } & Expecting)
   /** A shell command in the background, under a name. */
   | ({ readonly do: 'start'; readonly on: MountName; readonly job: string; readonly command: string } & Reasoned)
   /** Until what a job has printed so far is as expected. */
-  | ({ readonly do: 'output'; readonly job: string } & Expecting)
+  | ({ readonly do: 'output'; readonly job: string } & Expecting & Timely)
   /** A job has not come to its end after a while. */
   | ({ readonly do: 'waits'; readonly job: string; readonly afterMs: number } & Reasoned)
   /** An empty line for a job to read. */
@@ -39,6 +48,8 @@ export type Step =
   /** kill -9. */
   | ({ readonly do: 'crash'; readonly part: PartName } & Reasoned)
   | ({ readonly do: 'startAgain'; readonly part: PartName } & Reasoned)
+
+export type TimelyStep = Extract<Step, { do: 'run' | 'output' }>
 
 /** What not every machine grants to a mount. */
 export type Need = 'passthrough' | 'root'

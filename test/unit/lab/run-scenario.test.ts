@@ -14,6 +14,7 @@ import {
   pause,
   prints,
   server,
+  within,
 } from '../../../src/lab/vocabulary.ts'
 import { type Act, FakeClock, FakeStage } from './fake-stage.ts'
 
@@ -129,6 +130,45 @@ describe('runScenario', () => {
     expect(who).toEqual(['A', 'A', 'A', 'A', 'A', 'A', 'A', 'B', 'B'])
   })
 
+  describe('what holds for a time only', () => {
+    const steps = [A.run('ask', oldValue, 'good for 3 s'), within(3, B.run('look', oldValue, 'still stale'))]
+    const look = (atMs: number, text: string) => play(steps, { ask: [says('old')], look: [says(text, atMs)] })
+
+    test('is a contradiction if something else is seen in time', async () => {
+      expect(await look(2900, 'new').end).toMatchObject({ ok: false, failedStep: 2 })
+    })
+
+    test('shows nothing if something else is seen later', async () => {
+      const played = look(3100, 'new')
+      expect(await played.end).toBe('late')
+      expect(played.history.events.at(-1)).toEqual({
+        event: 'late',
+        mode: 'fake',
+        scenario: 'test',
+        step: 2,
+        atMs: 3112,
+        withinSeconds: 3,
+      })
+    })
+
+    test('may hold for longer', async () => {
+      expect(await look(3100, 'old').end).toMatchObject({ ok: true })
+    })
+
+    test('is looked at while a job goes on, too', async () => {
+      const steps = [A.start('x', 'follow', 'why'), within(3, job('x').prints(prints('old\nold'), 'why'))]
+      const played = play(steps, {
+        follow: [
+          [
+            { atMs: 5, stdout: 'old\n' },
+            { atMs: 9, stdout: 'new\n' },
+          ],
+        ],
+      })
+      expect(await played.end).toMatchObject({ ok: false, failedStep: 2, durationMs: 9 })
+    })
+  })
+
   test('a job that ends although it should wait is a contradiction', async () => {
     const played = play([A.start('x', 'echo', 'why'), job('x').waits('why')], { echo: [says('text')] })
     expect(await played.end).toMatchObject({ ok: false, failedStep: 2 })
@@ -136,7 +176,7 @@ describe('runScenario', () => {
 
   test('a job that prints the wrong thing and ends is a contradiction at once', async () => {
     const played = play([A.start('x', 'echo', 'why'), job('x').prints(prints('more'), 'why')], { echo: [says('text')] })
-    expect(await played.end).toMatchObject({ ok: false, durationMs: 11 })
+    expect(await played.end).toMatchObject({ ok: false, durationMs: 10 })
   })
 
   test('what is expected to come with time is tried again, as long as a step may take', async () => {

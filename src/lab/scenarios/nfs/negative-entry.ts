@@ -1,4 +1,4 @@
-import { A, B, done, fails, newValue, prints, scenario } from '../../vocabulary.ts'
+import { A, B, done, fails, newValue, prints, scenario, within } from '../../vocabulary.ts'
 
 export const negativeEntry = scenario({
   name: 'negative-entry',
@@ -8,7 +8,10 @@ export const negativeEntry = scenario({
     B.run('cat note', fails('ENOENT'), 'B remembers the missing name for as long as it believes in the directory: 3 s'),
     A.run('echo new > note', done, 'there is one now'),
     A.run('ls', prints('note'), 'on A, and on the server'),
-    B.run('cat note', fails('ENOENT'), 'B does not even ask for what it knows to be missing (lookupcache=all)'),
+    within(
+      3,
+      B.run('cat note', fails('ENOENT'), 'B does not even ask for what it knows to be missing (lookupcache=all)'),
+    ),
     B.until(
       'cat note',
       newValue,

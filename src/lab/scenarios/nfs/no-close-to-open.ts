@@ -1,4 +1,4 @@
-import { A, B, done, newValue, oldValue, scenario } from '../../vocabulary.ts'
+import { A, B, done, newValue, oldValue, scenario, within } from '../../vocabulary.ts'
 
 export const noCloseToOpen = scenario({
   name: 'no-close-to-open',
@@ -8,7 +8,10 @@ export const noCloseToOpen = scenario({
     A.run('echo old > note', done, 'the first content'),
     B.run('cat note', oldValue, 'B caches bytes and attributes'),
     A.run('echo new > note', done, 'written and closed'),
-    B.run('cat note', oldValue, 'nocto saves the question at open(2), and with it goes close-to-open consistency'),
+    within(
+      3,
+      B.run('cat note', oldValue, 'nocto saves the question at open(2), and with it goes close-to-open consistency'),
+    ),
     B.until('cat note', newValue, 'only the attribute timeout limits how old the bytes may be'),
   ],
 })

@@ -1,4 +1,4 @@
-import { A, B, done, job, newValue, oldValue, prints, scenario } from '../../vocabulary.ts'
+import { A, B, done, job, newValue, oldValue, prints, scenario, within } from '../../vocabulary.ts'
 
 const READER = `python3 -c '
 import os, time
@@ -20,7 +20,10 @@ export const staleOpenFile = scenario({
     job('reader').prints(oldValue, 'the page is in the cache of B, the attributes are good for 3 s'),
     A.run('printf new > note; cat note', newValue, 'written and closed'),
     job('reader').enter('it reads the first bytes again'),
-    job('reader').prints(prints('old\nold', 'the old value again'), 'between open and close nothing is promised'),
+    within(
+      3,
+      job('reader').prints(prints('old\nold', 'the old value again'), 'between open and close nothing is promised'),
+    ),
     job('reader').ends(
       prints('old\nold\nnew at last', 'the new value in the end'),
       'a read that looks for the end of the file asks once the 3 s are over; what is found to have changed is dropped',

@@ -1,4 +1,4 @@
-import { A, B, done, prints, scenario } from '../../vocabulary.ts'
+import { A, B, done, prints, scenario, within } from '../../vocabulary.ts'
 
 export const staleStat = scenario({
   name: 'stale-stat',
@@ -9,7 +9,10 @@ export const staleStat = scenario({
     B.run('stat -c %s note', prints('3'), 'B asks the server, and believes the answer for 3 s (by default 3 to 60 s)'),
     A.run('printf longer > note', done, 'the server has six bytes now, and tells nobody: it does not know who caches'),
     A.run('stat -c %s note', prints('6'), 'A knows what it did itself'),
-    B.run('stat -c %s note', prints('3', 'the old size'), 'B answers from its attribute cache, without asking'),
+    within(
+      3,
+      B.run('stat -c %s note', prints('3', 'the old size'), 'B answers from its attribute cache, without asking'),
+    ),
     B.until('stat -c %s note', prints('6', 'the new size'), 'the 3 s are over: B does not believe it longer, and asks'),
   ],
 })

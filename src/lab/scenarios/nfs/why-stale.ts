@@ -1,4 +1,4 @@
-import { A, B, done, matches, prints, scenario } from '../../vocabulary.ts'
+import { A, B, done, matches, prints, scenario, within } from '../../vocabulary.ts'
 
 /** Isolated: to look for modules here would list the directory, and so ask the server. */
 const WHY = `python3 -I -c '
@@ -16,11 +16,14 @@ export const whyStale = scenario({
     A.run('printf old > note', done, 'a file of three bytes'),
     B.run('stat -c %s note', prints('3'), 'B asks the server, and believes the answer for 3 s'),
     A.run('printf longer > note', done, 'six bytes now; B does not hear of it'),
-    B.run('stat -c %s note', prints('3', 'the old size'), 'stale; but is it a defect, or as promised?'),
-    B.run(
-      WHY,
-      matches(/seen: 3 bytes.*\nuntil: .*\nwhy: believed for 3 s/, 'three bytes, believed'),
-      'user.proteus.cache tells what was seen when, and until when nobody will ask',
+    within(3, B.run('stat -c %s note', prints('3', 'the old size'), 'stale; but is it a defect, or as promised?')),
+    within(
+      3,
+      B.run(
+        WHY,
+        matches(/seen: 3 bytes.*\nuntil: .*\nwhy: believed for 3 s/, 'three bytes, believed'),
+        'user.proteus.cache tells what was seen when, and until when nobody will ask',
+      ),
     ),
     B.until('stat -c %s note', prints('6', 'the new size'), 'that moment has come, so B has asked'),
     B.run(
