@@ -22,7 +22,7 @@ export function describeAction(step: Step): string {
     case 'run':
       return step.command
     case 'until':
-      return step.command
+      return `${step.command}  # until it shows ${describeExpectation(step.expect)}`
     case 'start':
       return `${step.command} &`
     case 'output':

@@ -185,6 +185,7 @@ describe('runScenario', () => {
     })
     expect(await comes.end).toMatchObject({ ok: true, durationMs: 3 * 11 + 2 * 100 })
     expect(seen(comes)[0]).toMatchObject({ seen: 'the new value: new' })
+    expect(comes.history.events[1]).toMatchObject({ action: 'read  # until it shows the new value' })
     const never = play([B.until('read', newValue, 'why')], { read: [says('old')] }, { limitSeconds: 1 })
     expect(await never.end).toMatchObject({ ok: false })
     expect(seen(never)[0]).toMatchObject({ seen: 'the old value: old' })

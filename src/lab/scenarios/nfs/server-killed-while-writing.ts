@@ -31,6 +31,11 @@ export const serverKilledWhileWriting = scenario({
       prints('written\nfsynced'),
       'COMMIT is answered with another write verifier: the client sees that the server was restarted, and sends all again',
     ),
+    A.run(
+      'grep NFS3.WRITE .proteus/status',
+      matches(/: (9|[1-9]\d)$/m, 'more than eight'),
+      'each call carries 1 MiB: eight were enough, had the server lived',
+    ),
     B.run(
       'wc -c < big; tr -d x < big | wc -c',
       prints('8388608\n0', 'all 8 MiB'),
