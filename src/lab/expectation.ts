@@ -80,6 +80,18 @@ export function judgePrinted(expected: Expectation, { stdout, stderr }: Printed)
   }
 }
 
+/** Whether it is of no use to wait: what a command has printed is something else, and does not go away. */
+export function isHopeless(expected: Expectation, { stdout }: Printed): boolean {
+  switch (expected.kind) {
+    case 'prints':
+      return !expected.text.startsWith(trimmed(stdout))
+    case 'either':
+      return expected.of.every((one) => isHopeless(one, { stdout, stderr: '' }))
+    default:
+      return false
+  }
+}
+
 /** Standard output counts too: a program may print the error that it has caught. */
 const errnoOf = ({ stdout, stderr }: Printed): SpokenErrno | undefined => findErrno(stderr) ?? findErrno(stdout)
 
@@ -122,8 +134,8 @@ function describeEnded(seen: Ended & { readonly kind: 'ended' }, expected: Expec
   if (signal !== null) return `ended by ${signal}${printed(seen)}`
   if (code !== 0) return describeFailure(seen)
   const text = trimmed(seen.stdout)
-  if (text === '') return 'done'
   const name = nameOf(text, expected)
+  if (text === '') return name ?? 'done'
   return name === undefined ? oneLine(text) : `${name}: ${oneLine(text)}`
 }
 

@@ -63,6 +63,16 @@ export interface ScenarioEnd {
   readonly failedStep?: number
 }
 
+/** A step came too late to see what the mode promises for a time only. Nothing is shown by that; the scenario is over. */
+export interface TooLate {
+  readonly event: 'late'
+  readonly mode: string
+  readonly scenario: string
+  readonly step: number
+  readonly atMs: number
+  readonly withinSeconds: number
+}
+
 /** The scenario cannot be played on this machine. */
 export interface Skipped {
   readonly event: 'skipped'
@@ -71,7 +81,7 @@ export interface Skipped {
   readonly reason: string
 }
 
-export type LabEvent = Started | Skipped | StepBegun | StepWaiting | StepSeen | ScenarioEnd
+export type LabEvent = Started | Skipped | TooLate | StepBegun | StepWaiting | StepSeen | ScenarioEnd
 
 /** Takes events and keeps them. */
 export class History {

@@ -34,6 +34,11 @@ export function narrate(event: LabEvent, { colors, width }: NarratorOptions): st
     }
     case 'skipped':
       return ['', colors.yellow(`- ${event.mode}/${event.scenario} is skipped: ${event.reason}`)]
+    case 'late': {
+      const { mode, scenario, step, withinSeconds } = event
+      const took = `step ${step} came after more than ${seconds(withinSeconds * 1000)}, when nothing is promised any more`
+      return ['', colors.yellow(`- ${mode}/${scenario}: this machine is too slow now: ${took}`)]
+    }
     case 'step':
       return begun(event, colors)
     case 'waiting':

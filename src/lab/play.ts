@@ -33,8 +33,10 @@ export interface PlayRequest
 }
 
 export interface Played {
-  /** Absent: it was skipped. */
+  /** Absent: it was skipped, or nothing can be said. */
   readonly end?: ScenarioEnd
+  /** A step came too late: it may be played again. */
+  readonly late?: true
   /** The lab that goes on. */
   readonly kept?: { readonly data: string; readonly mounts: readonly string[] }
 }
@@ -68,13 +70,14 @@ export async function play(request: PlayRequest): Promise<Played> {
         history.record({ event: 'skipped', mode, scenario: scenario.name, reason })
         return {}
       }
-      const end = await runScenario(scenario, { mode, stage, clock: realClock, history, signal })
-      if (!keep) return { end }
+      const how = await runScenario(scenario, { mode, stage, clock: realClock, history, signal })
+      const ended: Played = how === 'late' ? { late: true } : { end: how }
+      if (!keep || ended.late) return ended
       await stage.clear()
       signal.throwIfAborted()
       open.lab.release()
       kept = true
-      return { end, kept: { data, mounts: targets } }
+      return { ...ended, kept: { data, mounts: targets } }
     } finally {
       if (!kept) await close(open, stage)
     }
@@ -85,6 +88,7 @@ export async function play(request: PlayRequest): Promise<Played> {
 
 /** What the scenario needs and this lab has not got; undefined if it can be played. */
 function whyNot({ needs = [] }: Scenario, { lab }: OpenLab, data: string): string | undefined {
+  if (needs.includes('root') && process.getuid?.() !== 0) return 'it needs root, who alone can act as other users'
   if (!needs.includes('passthrough')) return undefined
   const stacked = stackedFileSystem(data)
   if (stacked !== undefined) return `it needs passthrough, and ${shown(data)} is on ${stacked}`

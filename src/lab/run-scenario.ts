@@ -1,17 +1,10 @@
 // Plays a scenario on a stage and judges it, step by step: the first contradiction ends it, since what follows builds on
 // what did not happen. Every step has a time limit; a step that takes long says so.
-import {
-  describeExpectation,
-  describeObservation,
-  judge,
-  judgePrinted,
-  type Observation,
-  seconds,
-} from './expectation.ts'
+import { describeExpectation, isHopeless, judge, judgePrinted, type Observation, seconds } from './expectation.ts'
 import type { History, ScenarioEnd } from './history.ts'
-import type { MountName, PartName, Scenario, Step } from './scenario.ts'
+import type { MountName, PartName, Scenario, Step, TimelyStep } from './scenario.ts'
 import type { Clock, Job, Stage } from './stage.ts'
-import { done } from './vocabulary.ts'
+import { describeAction, describeSeen, expectationOf } from './step-words.ts'
 
 const LIMIT_MS = 20_000
 /** How often a step that takes long says that it is still at work, in milliseconds. */
@@ -30,8 +23,11 @@ export interface RunOptions {
   readonly signal: AbortSignal
 }
 
-/** Returns how it ended. What still runs on the stage is left to whoever made it. */
-export async function runScenario(scenario: Scenario, options: RunOptions): Promise<ScenarioEnd> {
+/**
+ * Returns how it ended; 'late' if nothing can be said, since a step came too late. What still runs on the stage is left to
+ * whoever made it.
+ */
+export async function runScenario(scenario: Scenario, options: RunOptions): Promise<ScenarioEnd | 'late'> {
   return new Run(scenario, options).play()
 }
 
@@ -58,7 +54,7 @@ class Run {
     this.#startMs = options.clock.now()
   }
 
-  async play(): Promise<ScenarioEnd> {
+  async play(): Promise<ScenarioEnd | 'late'> {
     const { name, summary, options, steps } = this.#scenario
     const { mode, history } = this.#options
     const withOptions = options === undefined ? {} : { options }
@@ -66,7 +62,9 @@ class Run {
     let failed: number | undefined
     for (const [i, step] of steps.entries()) {
       this.#step = i + 1
-      if (await this.#perform(step)) continue
+      const verdict = await this.#perform(step)
+      if (verdict === 'late') return verdict
+      if (verdict) continue
       failed = this.#step
       break
     }
@@ -84,8 +82,8 @@ class Run {
     return end
   }
 
-  /** False: what was seen contradicts the semantics. */
-  async #perform(step: Step): Promise<boolean> {
+  /** False: what was seen contradicts the semantics. 'late': it would have, in time. */
+  async #perform(step: Step): Promise<boolean | 'late'> {
     const { history, clock } = this.#options
     const who = this.#whoActs(step)
     const at = { scenario: this.#scenario.name, step: this.#step }
@@ -101,6 +99,11 @@ class Run {
     const expect = expectationOf(step)
     const observation = await this.#observe(step)
     const ok = step.do === 'output' ? isPrinted(step, observation) : judge(expect, observation)
+    if (!ok && this.#isLate(step)) {
+      const { withinSeconds } = step
+      history.record({ event: 'late', mode: this.#options.mode, ...at, atMs: this.#atMs(), withinSeconds })
+      return 'late'
+    }
     history.record({
       event: 'seen',
       ...at,
@@ -130,11 +133,16 @@ class Run {
         })
         return { kind: 'acted' }
       case 'output':
-        return this.#watch(step.job, this.#limitMs, (job) => judgePrinted(step.expect, job.printed))
+        return this.#watch(step.job, this.#limitMs, (job) => {
+          return judgePrinted(step.expect, job.printed) || isHopeless(step.expect, job.printed)
+        })
       case 'waits':
         return this.#watch(step.job, step.afterMs)
       case 'end':
         return this.#watch(step.job, this.#limitMs)
+      case 'enter':
+        this.#job(step.job).job.enter()
+        return { kind: 'acted' }
       case 'interrupt':
         this.#job(step.job).job.interrupt()
         return this.#watch(step.job, this.#limitMs)
@@ -241,6 +249,10 @@ class Run {
     return found
   }
 
+  #isLate(step: Step): step is TimelyStep & { readonly withinSeconds: number } {
+    return 'withinSeconds' in step && step.withinSeconds !== undefined && this.#atMs() > step.withinSeconds * 1000
+  }
+
   /** What is left of the step's time. */
   #leftMs(): number {
     return this.#stepStartMs + this.#limitMs - this.#options.clock.now()
@@ -254,42 +266,4 @@ class Run {
 /** What a job has printed counts as long as it goes on or has come to a good end. */
 function isPrinted(step: Extract<Step, { do: 'output' }>, seen: Observation): boolean {
   return (seen.kind === 'running' || seen.kind === 'ended') && judgePrinted(step.expect, seen)
-}
-
-function describeSeen(step: Step, seen: Observation, ok: boolean): string {
-  if (step.do === 'start') return 'goes on in the background'
-  if (step.do === 'output' && ok) return describeExpectation(step.expect)
-  return describeObservation(seen, expectationOf(step))
-}
-
-function expectationOf(step: Step) {
-  if ('expect' in step) return step.expect
-  return step.do === 'waits' ? ({ kind: 'waits' } as const) : done
-}
-
-export function describeAction(step: Step): string {
-  switch (step.do) {
-    case 'run':
-      return step.command
-    case 'until':
-      return step.command
-    case 'start':
-      return `${step.command} &`
-    case 'output':
-      return `what ${step.job} prints`
-    case 'waits':
-      return `${step.job}, after ${seconds(step.afterMs)}`
-    case 'end':
-      return `${step.job} comes to its end`
-    case 'interrupt':
-      return `Ctrl-C for ${step.job}`
-    case 'pause':
-      return `${seconds(step.forMs)} pass`
-    case 'network':
-      return `network ${step.setting}`
-    case 'crash':
-      return 'kill -9'
-    case 'startAgain':
-      return 'starts again'
-  }
 }

@@ -16,17 +16,28 @@ interface Expecting extends Reasoned {
   readonly expect: Expectation
 }
 
+/** For what a mode promises for a time only. */
+interface Timely {
+  /**
+   * Seconds from the start of the scenario in which it certainly holds. What else is seen later contradicts nothing: the
+   * machine was too slow to look in time, and the scenario has to be played again.
+   */
+  readonly withinSeconds?: number
+}
+
 export type Step =
   /** A shell command, to its end. */
-  | ({ readonly do: 'run'; readonly on: MountName; readonly command: string } & Expecting)
+  | ({ readonly do: 'run'; readonly on: MountName; readonly command: string } & Expecting & Timely)
   /** The same command again and again, until it shows what is expected. */
   | ({ readonly do: 'until'; readonly on: MountName; readonly command: string } & Expecting)
   /** A shell command in the background, under a name. */
   | ({ readonly do: 'start'; readonly on: MountName; readonly job: string; readonly command: string } & Reasoned)
   /** Until what a job has printed so far is as expected. */
-  | ({ readonly do: 'output'; readonly job: string } & Expecting)
+  | ({ readonly do: 'output'; readonly job: string } & Expecting & Timely)
   /** A job has not come to its end after a while. */
   | ({ readonly do: 'waits'; readonly job: string; readonly afterMs: number } & Reasoned)
+  /** An empty line for a job to read. */
+  | ({ readonly do: 'enter'; readonly job: string } & Reasoned)
   /** A job comes to its end by itself. */
   | ({ readonly do: 'end'; readonly job: string } & Expecting)
   /** Ctrl-C for a job, and its end. */
@@ -38,8 +49,10 @@ export type Step =
   | ({ readonly do: 'crash'; readonly part: PartName } & Reasoned)
   | ({ readonly do: 'startAgain'; readonly part: PartName } & Reasoned)
 
+export type TimelyStep = Extract<Step, { do: 'run' | 'output' }>
+
 /** What not every machine grants to a mount. */
-export type Need = 'passthrough'
+export type Need = 'passthrough' | 'root'
 
 export interface Scenario {
   /** As on the command line: lower case, with hyphens. */
@@ -74,6 +87,7 @@ export function findMistakes(scenario: Scenario, { hasServer }: { readonly hasSe
         break
       case 'output':
       case 'waits':
+      case 'enter':
         if (!running.has(step.job)) wrong(`no job ${step.job} runs`)
         break
       case 'end':

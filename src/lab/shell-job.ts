@@ -28,10 +28,12 @@ export class ShellJob implements Job {
     const child = spawn('env', ['-C', directory, 'sh', '-c', command], {
       cwd: '/',
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       env,
     })
     this.#child = child
+    // It may end without having read.
+    child.stdin.on('error', () => undefined)
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].setEncoding('utf8').on('data', (text: string) => {
         if (this.#printed[name].length < MAX_OUTPUT) this.#printed[name] += text
@@ -66,6 +68,10 @@ export class ShellJob implements Job {
 
   changed(): Promise<void> {
     return this.#change
+  }
+
+  enter(): void {
+    this.#child.stdin?.write('\n')
   }
 
   interrupt(): void {

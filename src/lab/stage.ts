@@ -10,6 +10,8 @@ export interface Job {
   readonly ended: Ended | undefined
   /** Resolves when it has printed more or ended since this was called. */
   changed(): Promise<void>
+  /** An empty line on its standard input. */
+  enter(): void
   /** SIGINT, as Ctrl-C: to the command and all that it has started. */
   interrupt(): void
   /** SIGKILL, to all of them. */

@@ -6,7 +6,7 @@
 //   server.crash('kill -9: no goodbye to anybody')
 import type { SpokenErrno } from './errno-messages.ts'
 import { type Expectation, NEW, OLD } from './expectation.ts'
-import type { MountName, PartName, Scenario, Step } from './scenario.ts'
+import type { MountName, PartName, Scenario, Step, TimelyStep } from './scenario.ts'
 
 /** A command that is expected to wait is looked at after this time unless the scenario says otherwise. */
 const WAITS_SECONDS = 1
@@ -17,7 +17,7 @@ function mount(on: MountName) {
   return {
     ...part(on),
     /** A shell command in the mount, to its end. `$A` and `$B` are the mounts. */
-    run: (command: string, expect: Expectation, why: string): Step => ({ do: 'run', on, command, expect, why }),
+    run: (command: string, expect: Expectation, why: string): TimelyStep => ({ do: 'run', on, command, expect, why }),
     /** The same command until it shows what is expected: for what comes with time. */
     until: (command: string, expect: Expectation, why: string): Step => ({ do: 'until', on, command, expect, why }),
     /** A shell command in the background; `job(name)` is its handle. */
@@ -42,7 +42,7 @@ export const server = part('server')
 /** A command that was started in the background. */
 export const job = (name: string) => ({
   /** Waits until what it has printed so far is as expected. */
-  prints: (expect: Expectation, why: string): Step => ({ do: 'output', job: name, expect, why }),
+  prints: (expect: Expectation, why: string): TimelyStep => ({ do: 'output', job: name, expect, why }),
   /** It has not come to its end after a while. */
   waits: (why: string, afterSeconds = WAITS_SECONDS): Step => ({
     do: 'waits',
@@ -52,9 +52,17 @@ export const job = (name: string) => ({
   }),
   /** Waits for its end. */
   ends: (expect: Expectation, why: string): Step => ({ do: 'end', job: name, expect, why }),
+  /** Presses Enter: for a command that reads a line (`read _`, `input()`) before it goes on. */
+  enter: (why: string): Step => ({ do: 'enter', job: name, why }),
   /** Ctrl-C, and waits for its end. */
   interrupt: (expect: Expectation, why: string): Step => ({ do: 'interrupt', job: name, expect, why }),
 })
+
+/**
+ * A step that looks at what the mode promises for so long after it was asked: a value that is stale until a time-out is
+ * over. On a machine that is too slow to look in time the scenario is played again.
+ */
+export const within = (seconds: number, step: TimelyStep): Step => ({ ...step, withinSeconds: seconds })
 
 /** Nothing happens for a time: for a time-out that has to pass, never for something to be ready. */
 export const pause = (seconds: number, why: string): Step => ({ do: 'pause', forMs: toMs(seconds), why })

@@ -76,10 +76,14 @@ export class ControlTree {
     return this.#entry(node)
   }
 
-  /** Truncation is what a shell's `>` does before it writes, and means nothing here; all else is fixed. */
+  /**
+   * Truncation is what a shell's `>` does before it writes, and set-id bits are cleared when somebody other than root
+   * does. Both mean nothing here; all else is fixed.
+   */
   setAttributes(context: CallContext, node: NodeId, changes: AttributeChanges) {
-    const { size, mode, uid, gid } = changes
-    if (size === undefined || mode !== undefined || uid !== undefined || gid !== undefined) {
+    const { size, clearSetId, mode, uid, gid } = changes
+    const isWrite = size !== undefined || clearSetId === true
+    if (!isWrite || mode !== undefined || uid !== undefined || gid !== undefined) {
       throw new FsError('EPERM', 'attributes of control files are fixed')
     }
     this.access(context, node, MAY_WRITE)

@@ -1,4 +1,4 @@
-// `proteus demo` as a user starts it: every scenario of the product, and what becomes of failures and of Ctrl-C.
+// `proteus demo` as a user starts it, and what becomes of failures and of Ctrl-C.
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -37,30 +37,32 @@ function watchOutput({ child }: Running): { readonly text: string } {
   return seen
 }
 
-describe.each(modesWithScenarios)('mode %s', (mode) => {
-  test.each(scenariosOf(mode).map(({ name, steps }) => [name, steps.length] as const))('%s', async (name, steps) => {
-    const { code, stdout, stderr } = await cli.run('demo', mode, name, '--json')
-    const events = parseLines(stdout)
-    expect(events.filter(({ ok }) => ok === false)).toEqual([])
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    expect(events[0]).toMatchObject({ event: 'scenario', mode, scenario: name, steps })
-    expect(events.filter(({ event }) => event === 'seen').length).toBe(steps)
-    expect(events.at(-1)).toEqual({ event: 'summary', mode, ok: true, scenarios: 1, skipped: 0, failed: [] })
-    nothingIsLeft()
-  })
-})
-
 describe('proteus demo', () => {
   test('lists the scenarios and says how to play one', async () => {
     const all = await cli.run('demo')
     expect(all).toMatchObject({ code: 0, stderr: '' })
     expect(all.stdout).toMatch(/^local\n {2}seen-at-once +what happens on A/)
     expect(all.stdout).toMatch(/npx proteus demo local seen-at-once +# plays one/)
-    expect(await cli.run('demo', 'local', '--list')).toEqual(all)
+    expect(all.stdout).toMatch(/\nnfs\n {2}stale-stat +stat on B/)
+    const local = await cli.run('demo', 'local', '--list')
+    expect(local.stdout).toMatch(/^local\n {2}seen-at-once +what happens on A/)
+    expect(local.stdout).not.toContain('stale-stat')
     expect((await cli.run('demo', 'local', 'locks', '--list')).stdout).toMatch(/^local\n {2}locks {2}a lock/)
     const listed = await cli.json('demo')
-    expect(listed.map(({ scenario }) => scenario)).toEqual(scenariosOf('local').map(({ name }) => name))
+    const names = modesWithScenarios.flatMap((mode) => scenariosOf(mode).map(({ name }) => `${mode} ${name}`))
+    expect(listed.map(({ mode, scenario }) => `${mode} ${scenario}`)).toEqual(names)
     nothingIsLeft()
+  })
+
+  test('says in one line what there is', async () => {
+    const wrong = await cli.run('demo', 'nfs', 'stale')
+    expect(wrong).toMatchObject({ code: 2, stdout: '' })
+    expect(wrong.stderr).toMatch(/^proteus: mode nfs has no scenario "stale"; there are stale-stat, [a-z, -]+\n$/)
+    expect(await cli.run('demo', 'stale-stat')).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'proteus: mode "stale-stat" has no scenarios; there are some for local, nfs\n',
+    })
   })
 
   test('tells a timeline of all scenarios of a mode', async () => {
@@ -130,6 +132,15 @@ describe('with a mode that has a server', () => {
     nothingIsLeft()
     const events = parseLines((await cli.run('demo', 'board', 'wrong', '--json')).stdout)
     expect(events.at(-1)).toMatchObject({ event: 'summary', ok: false, failed: [{ scenario: 'wrong', step: 2 }] })
+  })
+
+  test('on a machine that is too slow for it a scenario is played again, and shows nothing in the end', async () => {
+    const { code, stdout } = await cli.run('demo', 'board', 'hasty', '--json')
+    expect(code).toBe(0)
+    const events = parseLines(stdout)
+    expect(events.map(({ event }) => event)).toEqual([...Array(3).fill(['scenario', 'step', 'late']).flat(), 'summary'])
+    expect(events.at(-1)).toMatchObject({ ok: true, scenarios: 0, skipped: 1, failed: [] })
+    nothingIsLeft()
   })
 
   const moments: [moment: string, reached: (text: string) => boolean][] = [

@@ -1,6 +1,18 @@
 // Scenarios for tests of `proteus demo`, in the test's own mode (board-mode.ts).
 import type { Scenario } from '../../src/lab/scenario.ts'
-import { A, B, done, fails, interrupted, job, newValue, oldValue, scenario, server } from '../../src/lab/vocabulary.ts'
+import {
+  A,
+  B,
+  done,
+  fails,
+  interrupted,
+  job,
+  newValue,
+  oldValue,
+  scenario,
+  server,
+  within,
+} from '../../src/lab/vocabulary.ts'
 
 const outage = scenario({
   name: 'outage',
@@ -52,4 +64,13 @@ const long = scenario({
   ],
 })
 
-export const boardScenarios: readonly Scenario[] = [outage, wrong, long]
+const hasty = scenario({
+  name: 'hasty',
+  summary: 'looks too late, however fast the machine is',
+  steps: [
+    within(0.1, A.run('sleep 0.2; cat note', newValue, 'nobody wrote that')),
+    A.run('echo never > note', done, 'it does not come so far'),
+  ],
+})
+
+export const boardScenarios: readonly Scenario[] = [outage, wrong, long, hasty]

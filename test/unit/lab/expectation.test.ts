@@ -4,6 +4,7 @@ import {
   describeExpectation,
   describeObservation,
   type Expectation,
+  isHopeless,
   judge,
   judgePrinted,
   type Observation,
@@ -47,6 +48,15 @@ describe('judge', () => {
   })
 })
 
+test('what cannot become what is expected any more is not waited for', () => {
+  const hopeless = (expected: Expectation, stdout: string) => isHopeless(expected, { stdout, stderr: '' })
+  expect(hopeless(prints('old\nnew'), 'old\nn')).toBe(false)
+  expect(hopeless(prints('old\nnew'), 'old\nold\n')).toBe(true)
+  expect(hopeless(either(oldValue, newValue), 'ne')).toBe(false)
+  expect(hopeless(either(oldValue, newValue), 'x')).toBe(true)
+  expect(hopeless(matches(/x/, 'an x'), 'y')).toBe(false)
+})
+
 test('errors are known by name and by text', () => {
   expect(findErrno("OSError: [Errno 35] Resource deadlock avoided: 'x'")).toBe('EDEADLK')
   expect(findErrno('Error: ENOSPC: no space left')).toBe('ENOSPC')
@@ -58,6 +68,7 @@ describe('in words', () => {
     [ended(0, 'old\n'), newValue, 'the old value: old'],
     [ended(0, 'new'), newValue, 'the new value: new'],
     [ended(0, 'a\nb\n'), prints('a\nb', 'two lines'), 'two lines: a ⏎ b'],
+    [ended(0), prints('', 'nothing'), 'nothing'],
     [ended(0), newValue, 'done'],
     [stale, oldValue, 'ESTALE: cat: note: Stale file handle'],
     [ended(3), oldValue, 'exit code 3'],

@@ -60,6 +60,10 @@ export class FakeJob implements Job {
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
+  enter(): void {
+    this.#do({ atMs: 0, stdout: 'entered\n' })
+  }
+
   interrupt(): void {
     this.#end(null, 'SIGINT')
   }

@@ -96,6 +96,13 @@ test('says why a scenario is skipped', () => {
   expect(narrate(event, options)).toEqual(['', '- local/mapping is skipped: no passthrough'])
 })
 
+test('says that it came too late', () => {
+  const event = { event: 'late', mode: 'nfs', scenario: 'stale', step: 2, atMs: 4000, withinSeconds: 3 } as const
+  const text =
+    '- nfs/stale: this machine is too slow now: step 2 came after more than 3 s, when nothing is promised any more'
+  expect(narrate(event, { colors: picocolors.createColors(false), width: 80 })).toEqual(['', text])
+})
+
 test('names the step that failed', () => {
   const end = EVENTS.find((event) => event.event === 'end')
   expect(end && describeFailure(end)).toBe('step 4 of 4 contradicts the semantics of mode nfs')

@@ -14,6 +14,7 @@ import {
   pause,
   prints,
   server,
+  within,
 } from '../../../src/lab/vocabulary.ts'
 import { type Act, FakeClock, FakeStage } from './fake-stage.ts'
 
@@ -92,12 +93,14 @@ describe('runScenario', () => {
     expect(played.stage.jobs[0]?.ended).toMatchObject({ signal: 'SIGKILL' })
   })
 
-  test('jobs are read from, waited for, found waiting, and interrupted', async () => {
+  test('jobs are read from, waited for, found waiting, answered, and interrupted', async () => {
     const steps = [
       A.start('reader', 'follow', 'goes on'),
       job('reader').prints(prints('one'), 'at first'),
       job('reader').prints(prints('one\ntwo'), 'later'),
       job('reader').waits('it has no end'),
+      job('reader').enter('it may have a question'),
+      job('reader').prints(prints('one\ntwo\nentered'), 'it has read a line'),
       job('reader').interrupt(interrupted, 'until Ctrl-C'),
       B.start('other', 'echo', 'short'),
       job('other').ends(prints('text'), 'by itself'),
@@ -117,12 +120,53 @@ describe('runScenario', () => {
       [10, 'one'],
       [50, 'one ⏎ two'],
       [1050, 'still waiting after 1.1 s, having printed one ⏎ two'],
+      [1050, 'done'],
+      [1050, 'one ⏎ two ⏎ entered'],
       [1050, 'ended by Ctrl-C'],
       [1050, 'goes on in the background'],
       [4051, 'text'],
     ])
     const who = played.history.events.flatMap((event) => (event.event === 'step' ? [event.who] : []))
-    expect(who).toEqual(['A', 'A', 'A', 'A', 'A', 'B', 'B'])
+    expect(who).toEqual(['A', 'A', 'A', 'A', 'A', 'A', 'A', 'B', 'B'])
+  })
+
+  describe('what holds for a time only', () => {
+    const steps = [A.run('ask', oldValue, 'good for 3 s'), within(3, B.run('look', oldValue, 'still stale'))]
+    const look = (atMs: number, text: string) => play(steps, { ask: [says('old')], look: [says(text, atMs)] })
+
+    test('is a contradiction if something else is seen in time', async () => {
+      expect(await look(2900, 'new').end).toMatchObject({ ok: false, failedStep: 2 })
+    })
+
+    test('shows nothing if something else is seen later', async () => {
+      const played = look(3100, 'new')
+      expect(await played.end).toBe('late')
+      expect(played.history.events.at(-1)).toEqual({
+        event: 'late',
+        mode: 'fake',
+        scenario: 'test',
+        step: 2,
+        atMs: 3112,
+        withinSeconds: 3,
+      })
+    })
+
+    test('may hold for longer', async () => {
+      expect(await look(3100, 'old').end).toMatchObject({ ok: true })
+    })
+
+    test('is looked at while a job goes on, too', async () => {
+      const steps = [A.start('x', 'follow', 'why'), within(3, job('x').prints(prints('old\nold'), 'why'))]
+      const played = play(steps, {
+        follow: [
+          [
+            { atMs: 5, stdout: 'old\n' },
+            { atMs: 9, stdout: 'new\n' },
+          ],
+        ],
+      })
+      expect(await played.end).toMatchObject({ ok: false, failedStep: 2, durationMs: 9 })
+    })
   })
 
   test('a job that ends although it should wait is a contradiction', async () => {
@@ -132,7 +176,7 @@ describe('runScenario', () => {
 
   test('a job that prints the wrong thing and ends is a contradiction at once', async () => {
     const played = play([A.start('x', 'echo', 'why'), job('x').prints(prints('more'), 'why')], { echo: [says('text')] })
-    expect(await played.end).toMatchObject({ ok: false, durationMs: 11 })
+    expect(await played.end).toMatchObject({ ok: false, durationMs: 10 })
   })
 
   test('what is expected to come with time is tried again, as long as a step may take', async () => {
@@ -141,6 +185,7 @@ describe('runScenario', () => {
     })
     expect(await comes.end).toMatchObject({ ok: true, durationMs: 3 * 11 + 2 * 100 })
     expect(seen(comes)[0]).toMatchObject({ seen: 'the new value: new' })
+    expect(comes.history.events[1]).toMatchObject({ action: 'read  # until it shows the new value' })
     const never = play([B.until('read', newValue, 'why')], { read: [says('old')] }, { limitSeconds: 1 })
     expect(await never.end).toMatchObject({ ok: false })
     expect(seen(never)[0]).toMatchObject({ seen: 'the old value: old' })

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { loadMode } from '../../../src/cli/modes.ts'
 import { modesWithScenarios, scenariosOf } from '../../../src/lab/catalogue.ts'
 import { findMistakes, type Step } from '../../../src/lab/scenario.ts'
 import { A, B, done, interrupted, job, server } from '../../../src/lab/vocabulary.ts'
@@ -12,6 +13,7 @@ describe('findMistakes', () => {
       A.start('one', 'true', 'why'),
       job('one').prints(done, 'why'),
       job('one').waits('why'),
+      job('one').enter('why'),
       job('one').ends(done, 'why'),
       A.start('one', 'true', 'why'),
       job('one').interrupt(interrupted, 'why'),
@@ -29,6 +31,7 @@ describe('findMistakes', () => {
     ['nothing', [], true, 'there are no steps'],
     ['no reason', [A.run('true', done, ' ')], true, 'step 1: it does not say why'],
     ['a job that never started', [job('x').waits('why')], true, 'step 1: no job x runs'],
+    ['Enter for nobody', [job('x').enter('why')], true, 'step 1: no job x runs'],
     ['a job forgotten', [A.start('x', 'true', 'why')], true, 'nobody waits for x'],
     ['life after death', [server.startAgain('why')], true, 'step 1: server is not dead'],
     ['a server where there is none', [server.crash('why')], false, 'step 1: the mode has no server'],
@@ -48,10 +51,11 @@ describe('findMistakes', () => {
 })
 
 describe.each(modesWithScenarios)('the scenarios of mode %s', (mode) => {
-  test('make sense, under names of their own', () => {
+  test('make sense, under names of their own', async () => {
+    const hasServer = (await loadMode(mode)).serve !== undefined
     const scenarios = scenariosOf(mode)
     for (const scenario of scenarios) {
-      expect(findMistakes(scenario, { hasServer: mode !== 'local' }), scenario.name).toEqual([])
+      expect(findMistakes(scenario, { hasServer }), scenario.name).toEqual([])
       expect(scenario.summary).toMatch(/^[^\n]{1,110}$/)
     }
     expect(new Set(scenarios.map(({ name }) => name)).size).toBe(scenarios.length)

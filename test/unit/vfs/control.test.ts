@@ -147,6 +147,9 @@ describe('the directory', () => {
     await failsWith('EPERM', () => fs.rename(ROOT, moved(ROOT_NODE, 'x', control, 'x')))
     await failsWith('EPERM', () => fs.link(ROOT, status, ROOT_NODE, 'x'))
     await failsWith('EPERM', () => fs.setAttributes(ROOT, status, { mode: 0o777 }))
+    await failsWith('EPERM', () => fs.setAttributes(ROOT, status, { mtime: 'now' }))
+    // What the kernel asks for when somebody other than root opens with O_TRUNC, or writes.
+    await fs.setAttributes(ROOT, status, { clearSetId: true })
     expect(inner.calls).toEqual([])
   })
 
