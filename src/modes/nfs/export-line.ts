@@ -1,7 +1,7 @@
 // One export as exports(5) writes it: `/export 127.0.0.1(ro) 10.0.0.0/8(rw,all_squash)`.
 //
 // Paths: `/export` is the volume, `/export/pub` its directory `pub`. What Linux lets one choose and here is always the
-// same (`sync`, `insecure`, `no_subtree_check`, `sec=sys`) may be said; what would be a promise that is not kept, not.
+// same (`insecure`, `no_subtree_check`, `sec=sys`) may be said; what would be a promise that is not kept, not.
 import { isDot } from '../../store/names.ts'
 import { ModeOptionError } from '../mode.ts'
 import { type AccessOptions, ClientList, type ExportOptions } from './exports.ts'
@@ -16,6 +16,7 @@ const MAX_ID = 2 ** 32 - 2
 
 interface Said {
   readOnly: boolean
+  asynchronous?: boolean
   squashRoot: boolean
   squashAll: boolean
   anonymousUid?: number
@@ -32,7 +33,8 @@ const SWITCHES: Readonly<Record<string, Partial<Said>>> = {
   no_root_squash: { squashRoot: false },
   all_squash: { squashAll: true },
   no_all_squash: { squashAll: false },
-  sync: {},
+  sync: { asynchronous: false },
+  async: { asynchronous: true },
   insecure: {},
   no_subtree_check: {},
   'sec=sys': {},

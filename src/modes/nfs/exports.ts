@@ -11,6 +11,11 @@ export interface AccessOptions {
   /** Addresses and networks (`127.0.0.1`, `10.0.0.0/8`, `::1`) that may mount it; loopback if absent. */
   readonly clients?: readonly string[]
   readonly readOnly?: boolean
+  /**
+   * WRITE calls data stable when it survives the death of the server. Loss of power it survives after COMMIT, of which alone
+   * that is then true: our client sends one at fsync(2), not at close(2). Otherwise each waits for the disk.
+   */
+  readonly asynchronous?: boolean
   /** Which users come in as nobody: root (the default), all, or none. */
   readonly squash?: 'root' | 'all' | 'none'
   readonly anonymousUid?: number
@@ -87,11 +92,19 @@ function checkPath(path: string): void {
 /** How the clients of one list come in. */
 export class Access {
   readonly readOnly: boolean
+  readonly asynchronous: boolean
   readonly #squash: 'root' | 'all' | 'none'
   readonly #anonymous: Credentials
 
-  constructor({ readOnly, squash, anonymousUid: uid = NOBODY, anonymousGid: gid = NOBODY }: AccessOptions) {
+  constructor({
+    readOnly,
+    asynchronous,
+    squash,
+    anonymousUid: uid = NOBODY,
+    anonymousGid: gid = NOBODY,
+  }: AccessOptions) {
     this.readOnly = readOnly ?? false
+    this.asynchronous = asynchronous ?? false
     this.#squash = squash ?? 'root'
     this.#anonymous = { uid, gid, groups: [] }
   }

@@ -12,7 +12,7 @@ import {
 import { FsError } from '../../posix/errors.ts'
 import { isDot } from '../../store/names.ts'
 import type { Volume } from '../../store/volume.ts'
-import type { Export } from './exports.ts'
+import type { Access, Export } from './exports.ts'
 import type { FileHandles } from './file-handle.ts'
 import { fattr3Of, wccAttrOf } from './nfs3-attributes.ts'
 import type { Fattr3, WccAttr, WccData } from './nfs3-types.ts'
@@ -50,7 +50,7 @@ export function statusOf(error: unknown): NfsErrorName {
 export interface Target {
   readonly ino: number
   readonly share: Export
-  readonly readOnly: boolean
+  readonly access: Access
   /** As whom the caller comes in. */
   readonly who: Credentials
 }
@@ -92,13 +92,13 @@ export class NfsCalls {
     const { share } = tree
     const access = share.accessOf(caller.address)
     if (access === undefined) throw new FsError('EACCES')
-    return { ino: handle.ino, share, readOnly: access.readOnly, who: access.admit(caller.credentials) }
+    return { ino: handle.ino, share, access, who: access.admit(caller.credentials) }
   }
 
   /** A target that is going to be changed: throws ROFS where nothing may be. */
   changeable(caller: Caller, bytes: Buffer): Target {
     const target = this.target(caller, bytes)
-    if (target.readOnly) throw new FsError('EROFS')
+    if (target.access.readOnly) throw new FsError('EROFS')
     return target
   }
 

@@ -55,7 +55,7 @@ export function access(calls: NfsCalls, caller: Caller, { object, access }: Argu
     let granted = 0
     for (const [bit, mask, where] of NEEDS) {
       if ((access & bit) === 0 || (where !== 'any' && where !== kind)) continue
-      if (mask === MAY_WRITE && target.readOnly) continue
+      if (mask === MAY_WRITE && target.access.readOnly) continue
       if (mayAccess(target.who, attributes, mask)) granted |= bit
     }
     return { status: 'NFS3_OK', attributes: calls.after(target), access: granted }

@@ -7,8 +7,8 @@ import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from '
 import type { WccAttr } from './nfs3-types.ts'
 
 /**
- * UNSTABLE data is in the content file when this returns: it survives the death of the server, not loss of power. The
- * client keeps it until COMMIT answers with the same verifier.
+ * Data is in the content file when this returns: it survives the death of the server. Loss of power it survives if it is
+ * not UNSTABLE and the export not `async`; the client keeps what is UNSTABLE until COMMIT answers with the same verifier.
  */
 export function write(
   calls: NfsCalls,
@@ -42,7 +42,7 @@ export function write(
       committed: stable,
       verifier,
     })
-    if (stable === 'UNSTABLE') return answer()
+    if (stable === 'UNSTABLE' || target.access.asynchronous) return answer()
     return volume.fsync(ino, stable === 'DATA_SYNC').then(answer, failed)
   } catch (error) {
     return failed(error)

@@ -4,9 +4,9 @@ import type { Clock } from '../../host/clock.ts'
 import { tcpChannel, udpChannel } from '../../rpc/onc/channel.ts'
 import { OncClient } from '../../rpc/onc/client.ts'
 import type { Peer } from '../../rpc/onc/peer.ts'
+import { portOf } from '../../rpc/onc/portmap-client.ts'
 import type { Procedure } from '../../rpc/onc/program.ts'
 import { type Address, openTcp, openUdp } from '../../rpc/transport.ts'
-import { IPPROTO, PORTMAP2 } from './portmap.ts'
 
 export type Transport = Peer['transport']
 
@@ -40,11 +40,10 @@ export class Callbacks {
   /** Calls a machine at the port where it serves this program. Rejects if it does not, or does not answer. */
   async call<A, R>(host: string, transport: Transport, procedure: Procedure<A, R>, args: A): Promise<R> {
     const { program, version } = procedure
-    const { GETPORT } = PORTMAP2.procedures
     const portmapper = { host, port: this.#options.portmapPort }
-    const asked = { program, version, protocol: IPPROTO[transport], port: 0 }
-    const port = await this.#once(portmapper, 'udp', (client) => client.call(GETPORT, asked))
-    if (port < 1 || port > 65_535) throw new Error(`${host} does not serve ${procedure.name}`)
+    const sought = { number: program, version }
+    const port = await this.#once(portmapper, 'udp', (client) => portOf(client, sought, transport))
+    if (port === undefined) throw new Error(`${host} does not serve ${procedure.name}`)
     return await this.#once({ host, port }, transport, (client) => client.call(procedure, args))
   }
 

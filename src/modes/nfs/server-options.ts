@@ -5,8 +5,10 @@ import { type ModeOption, ModeOptionError, type ServeRequest, type ServerOption 
 import { parseExport, VOLUME_PATH } from './export-line.ts'
 import { type AccessOptions, ClientList, type ExportOptions, LOOPBACK } from './exports.ts'
 
-/** What is exported unless something else is asked for: everything, to this machine. */
-export const DEFAULT_EXPORTS: readonly ExportOptions[] = [{ path: VOLUME_PATH, directory: '/', squash: 'none' }]
+/** What is exported unless something else is asked for: everything, to this machine, close(2) without the disk. */
+export const DEFAULT_EXPORTS: readonly ExportOptions[] = [
+  { path: VOLUME_PATH, directory: '/', squash: 'none', asynchronous: true },
+]
 
 export const serverOptions: readonly ServerOption[] = [
   {

@@ -22,7 +22,10 @@ describe('a line of exports(5)', () => {
     ],
     [
       '/export 127.0.0.1(rw,sync,no_root_squash,insecure,no_subtree_check,sec=sys)',
-      { path: '/export', directory: '/', clients: ['127.0.0.1'], readOnly: false, squash: 'none' },
+      {
+        ...{ path: '/export', directory: '/', clients: ['127.0.0.1'], readOnly: false, squash: 'none' },
+        asynchronous: false,
+      },
     ],
     [
       '/export 127.0.0.1(all_squash,no_root_squash,anonuid=1000,anongid=100)',
@@ -45,6 +48,7 @@ describe('a line of exports(5)', () => {
         more: [{ clients: ['::1'], readOnly: true, squash: 'root', anonymousUid: 5 }],
       },
     ],
+    ['/export ::1(async)', { path: '/export', directory: '/', clients: ['::1'], ...guarded, asynchronous: true }],
     ['"/export/a b" ::1', { path: '/export/a b', directory: '/a b', clients: ['::1'], ...guarded }],
     ['/export/a\\040b\\303\\274 ::1', { path: '/export/a bü', directory: '/a bü', clients: ['::1'], ...guarded }],
   ])('%s', (line, options) => {
@@ -63,8 +67,7 @@ describe('a line of exports(5)', () => {
     ['/export 127.0.0.1(rw))', 'cannot read'],
     ['/export server(rw)', '"server" is neither an address nor a network such as 10.0.0.0/8, nor * for anybody'],
     ['/export @group(rw)', '"@group" is neither'],
-    ['/export ::1(async)', '--export knows no option "async"; there are ro, rw, root_squash'],
-    ['/export ::1(secure)', 'knows no option "secure"'],
+    ['/export ::1(secure)', '--export knows no option "secure"; there are ro, rw, root_squash'],
     ['/export ::1(ro=1)', 'knows no option "ro=1"'],
     ['/export ::1(__proto__)', 'knows no option "__proto__"'],
     ['/export ::1(anonuid=-1)', 'anonuid= needs a number from 0 to 4294967294'],

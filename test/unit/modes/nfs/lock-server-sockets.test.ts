@@ -9,10 +9,10 @@ import type { LockServerOptions } from '../../../../src/modes/nfs/nlm-server.ts'
 import { NLM4_STATS } from '../../../../src/modes/nfs/nlm-types.ts'
 import { NLM4 } from '../../../../src/modes/nfs/nlm4.ts'
 import { NSM } from '../../../../src/modes/nfs/nsm.ts'
-import { IPPROTO, PORTMAP2 } from '../../../../src/modes/nfs/portmap.ts'
 import { NfsServer } from '../../../../src/modes/nfs/server.ts'
 import { tcpChannel, udpChannel } from '../../../../src/rpc/onc/channel.ts'
 import { OncClient } from '../../../../src/rpc/onc/client.ts'
+import { IP_PROTOCOL, PORTMAP2 } from '../../../../src/rpc/onc/portmap.ts'
 import { OncServer } from '../../../../src/rpc/onc/server.ts'
 import { NO_REPLY, type Service, service } from '../../../../src/rpc/onc/service.ts'
 import { listenTcp } from '../../../../src/rpc/onc/tcp-server.ts'
@@ -90,12 +90,15 @@ async function machine(services: readonly Service[]): Promise<number> {
   const server = new OncServer(services)
   const [tcp, udp] = [await listenTcp(server), await listenUdp(server)]
   const ports = new Map<number, number>([
-    [IPPROTO.tcp, tcp.address.port],
-    [IPPROTO.udp, udp.address.port],
+    [IP_PROTOCOL.tcp, tcp.address.port],
+    [IP_PROTOCOL.udp, udp.address.port],
   ])
   const portmapper = await listenUdp(
     new OncServer([
       service(PORTMAP2, {
+        SET: () => false,
+        UNSET: () => false,
+        DUMP: () => [],
         GETPORT: ({ program, version, protocol }) =>
           services.some(({ program: one }) => one.number === program && one.version === version)
             ? (ports.get(protocol) ?? 0)
