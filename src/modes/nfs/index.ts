@@ -50,16 +50,17 @@ class NfsMounts implements Connection {
       gids: process.getgroups?.() ?? [],
     })
     const mounted = await mountExport({ nfs, mount, path, credential }, link, options)
+    const awake = new KeepAwake(SPIN_US)
     const connection = new NfsConnection(nfs, link, {
       transport: options.transport,
       now: traceTime,
-      awake: new KeepAwake(SPIN_US),
+      awake,
       hard: !options.soft,
       timeoMs: options.timeoutMs,
       retrans: options.retransmissions,
     })
     const state = new ClientState({ connection, mounted, options, now: traceTime })
-    if (options.remoteLocks) state.locks = remoteLocks(state, nfs)
+    if (options.remoteLocks) state.locks = remoteLocks(state, nfs, awake)
     const fileSystem = new NfsFileSystem(state)
     this.#fileSystems.push(fileSystem)
     return {
