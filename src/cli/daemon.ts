@@ -132,7 +132,7 @@ async function startServer(spec: Extract<ServingSpec, { role: 'server' }>, log: 
 /** Mounts that show the server's volume without going through it: what is done on either is seen on the other. */
 async function mountBeside(server: RunningServer, mounts: MountsBeside, data: string, log: Logger): Promise<Running> {
   const mode = await loadMode('local')
-  const connection = server.held && mode.connectBeside?.(server.held)
+  const connection = server.volume && mode.connectBeside?.(server.volume)
   if (connection === undefined) throw new CliError('this server takes no local mounts beside it')
   return mountAll({ mode, connection, url: `local:${data}`, ...mounts }, log)
 }

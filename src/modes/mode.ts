@@ -3,7 +3,6 @@
 // Every mode has a client half: `connect` to an address, then `mount` as often as there are mounts in this process.
 // A mode with a server has `serve` too; then each mount is a process of its own. Without one (`local`) the
 // connection is the volume itself, and one process serves all mounts.
-import type { LockService } from '../store/lock-service.ts'
 import type { Volume } from '../store/volume.ts'
 import type { ControlProvider } from '../vfs/control.ts'
 import type { Awaitable, FileSystem } from '../vfs/filesystem.ts'
@@ -61,17 +60,10 @@ export interface Connection {
   close(): Promise<void>
 }
 
-/** A volume that the server in this process holds: mode `local` can mount it beside. */
-export interface HeldVolume {
-  readonly volume: Volume
-  /** The locks of the server's clients; absent: it knows of none. */
-  readonly locks?: LockService
-}
-
 /** The server half at work. */
 export interface RunningServer {
   /** Absent: nothing can be mounted beside. */
-  readonly held?: HeldVolume
+  readonly volume?: Volume
   /** The URL that clients connect to, with the port that it really listens on. */
   readonly url: string
   close(): Promise<void>
@@ -110,7 +102,7 @@ export interface Mode {
   /** `options` are those that `checkOptions` had nothing against. */
   connect(address: Address, options: readonly ModeOption[]): Promise<Connection>
   /** Mounts of a volume that somebody else in this process holds, and closes. Absent: the mode has no such mounts. */
-  connectBeside?(held: HeldVolume): Connection
+  connectBeside?(volume: Volume): Connection
   /** What the server may be told. Absent: nothing but where to listen and where to keep its files. */
   readonly serverOptions?: readonly ServerOption[]
   /** Throws a `ModeOptionError` for the first mistake. It is asked before anything is started. */

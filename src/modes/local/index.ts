@@ -1,24 +1,21 @@
 // Mode `local`: POSIX semantics without a network. One process holds the volume and serves all of its mounts.
-import { LockService } from '../../store/lock-service.ts'
 import { Volume } from '../../store/volume.ts'
-import type { Connection, HeldVolume, Mode, ModeMount } from '../mode.ts'
+import type { Connection, Mode, ModeMount } from '../mode.ts'
 import { LocalFileSystem } from './client.ts'
 import { LocalLocks } from './locks.ts'
 
 class LocalConnection implements Connection {
   readonly #volume: Volume
-  readonly #locks: LockService
   readonly #mounts = new Set<LocalFileSystem>()
   #nextMount = 1
 
-  constructor({ volume, locks = new LockService() }: HeldVolume) {
+  constructor(volume: Volume) {
     this.#volume = volume
-    this.#locks = locks
   }
 
   mount(): ModeMount {
     const name = `mount-${this.#nextMount++}`
-    const fileSystem = new LocalFileSystem(this.#volume, new LocalLocks(this.#locks, name), this.#mounts)
+    const fileSystem = new LocalFileSystem(this.#volume, new LocalLocks(this.#volume.locks, name), this.#mounts)
     return {
       fileSystem,
       kernelChecksPermissions: true,
@@ -40,7 +37,7 @@ class LocalConnection implements Connection {
       data_version: String(dataVersion),
       ...(content === undefined ? {} : { content }),
       locks: JSON.stringify(
-        this.#locks.table.locksOf(node).map(({ owner, ...lock }) => ({ ...lock, owner: String(owner) })),
+        this.#volume.locks.table.locksOf(node).map(({ owner, ...lock }) => ({ ...lock, owner: String(owner) })),
       ),
     }
   }
@@ -55,8 +52,8 @@ export const localMode: Mode = {
   async connect({ directory }) {
     if (directory === undefined) throw new Error('mode local needs a data directory: local:DIR')
     const volume = await Volume.open(directory)
-    const connection = new LocalConnection({ volume })
+    const connection = new LocalConnection(volume)
     return { mount: () => connection.mount(), close: () => volume.close() }
   },
-  connectBeside: (held) => new LocalConnection(held),
+  connectBeside: (volume) => new LocalConnection(volume),
 }

@@ -51,16 +51,17 @@ class NfsMounts implements Connection {
       gids: process.getgroups?.() ?? [],
     })
     const mounted = await mountExport({ nfs, mount, path, credential }, link, options)
+    const awake = new KeepAwake(SPIN_US)
     const connection = new NfsConnection(nfs, link, {
       transport: options.transport,
       now: traceTime,
-      awake: new KeepAwake(SPIN_US),
+      awake,
       hard: !options.soft,
       timeoMs: options.timeoutMs,
       retrans: options.retransmissions,
     })
     const state = new ClientState({ connection, mounted, options, now: traceTime })
-    if (options.remoteLocks) state.locks = remoteLocks(state, nfs)
+    if (options.remoteLocks) state.locks = remoteLocks(state, nfs, awake)
     const fileSystem = new NfsFileSystem(state, () => unmountExport({ mount, path, credential }, link, options))
     this.#fileSystems.push(fileSystem)
     return {
@@ -91,7 +92,7 @@ export const nfsMode: Mode = {
     const name = server.host.includes(':') ? `[${server.host}]` : server.host
     return {
       url: `nfs://${name}:${server.port}${settings.exports[0]?.path ?? '/'}`,
-      held: { volume: server.volume },
+      volume: server.volume,
       close: () => server.close(),
     }
   },

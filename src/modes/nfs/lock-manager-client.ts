@@ -30,7 +30,7 @@ import { NSM } from './nsm.ts'
 export interface LockManagerOptions extends FindOptions {
   /** One name per mount, unlike that of any other client, whatever becomes of it. */
   readonly callerName: string
-  readonly retry: Pick<OncClientOptions, 'hard' | 'timeoMs' | 'retrans' | 'random'>
+  readonly client: Pick<OncClientOptions, 'hard' | 'timeoMs' | 'retrans' | 'random' | 'awake'>
   /** Something that changes when the server restarts, for servers without a status service. */
   lifeSign(): Promise<string | undefined>
 }
@@ -68,9 +68,9 @@ export class LockManagerClient implements LockManager {
   constructor(options: LockManagerOptions, events: LockManagerEvents) {
     this.#options = options
     this.#events = events
-    const { clock, retry } = options
+    const { clock, client } = options
     this.#finder = new LockManagerFinder(options, (heard) => ({
-      ...retry,
+      ...client,
       clock,
       server: new OncServer(this.#services()),
       onEvent: (event) => this.#heard(heard(), event),

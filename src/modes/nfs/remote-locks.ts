@@ -1,6 +1,7 @@
 // The locks of one mount at its server: what client-locks.ts and lock-manager-client.ts need of the rest of the client.
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
+import type { KeepAwake } from '../../host/keep-awake.ts'
 import type { Address } from '../../rpc/transport.ts'
 import { ClientLocks } from './client-locks.ts'
 import type { ClientState } from './client-state.ts'
@@ -10,7 +11,7 @@ import { lockedFilesOf } from './locked-files.ts'
 import { NFS3 } from './nfs3.ts'
 
 /** `server`: where NFS is served. */
-export function remoteLocks(state: ClientState, { host, port }: Address): ClientLocks {
+export function remoteLocks(state: ClientState, { host, port }: Address, awake: KeepAwake): ClientLocks {
   const { connection, options } = state
   const { link } = connection
   const { clock } = link
@@ -20,9 +21,10 @@ export function remoteLocks(state: ClientState, { host, port }: Address): Client
     callerName: `${hostname()}-${process.pid}-${randomBytes(6).toString('hex')}`,
     channel: (at: number) => channelTo({ host, port: at }, 'tcp', link),
     port,
-    retry: options.soft
-      ? { hard: false, timeoMs: options.timeoutMs, retrans: options.retransmissions }
-      : { hard: true },
+    client: {
+      awake,
+      ...(options.soft ? { hard: false, timeoMs: options.timeoutMs, retrans: options.retransmissions } : {}),
+    },
     /** The write verifier, which is another one after a restart (RFC 1813 §3.3.21). */
     async lifeSign(): Promise<string | undefined> {
       const locked = locks.runner.anyLocked()

@@ -51,7 +51,7 @@ beforeEach(() => {
       callerName: 'here-1',
       channel: (port) => host.channel(port),
       port: NFS_PORT,
-      retry: { hard: true, random: () => 0.5 },
+      client: { hard: true, random: () => 0.5 },
       lifeSign: async () => lifeSign,
     },
     {
