@@ -42,6 +42,8 @@ export interface ClientLocksOptions extends Pick<LockRunnerOptions, 'clock' | 'm
 
 /** Linux waits 5 s. */
 const GRACE_MS = 1000
+/** So long whoever is interrupted waits for the server to hear of it: until then it keeps others out. */
+const UNDO_MS = 1000
 /** Stands for nobody. */
 const NOBODY = 0
 
@@ -104,6 +106,9 @@ export class ClientLocks implements Locks {
     const { signal } = interruption
     try {
       await this.runner.over({ id, file, owner, effects, signal, abort: () => this.runner.interrupt(id) })
+    } catch (error) {
+      if (signal.aborted) await this.runner.undone(file, owner, UNDO_MS)
+      throw error
     } finally {
       interruption.dispose()
     }

@@ -271,6 +271,14 @@ export class LockClient {
     return this.#lanes.svidOf(owner)
   }
 
+  /** Something that nobody waits for any more is still to be taken back from the server. */
+  isUndoing(file: NodeId, owner: LockOwnerName): boolean {
+    const lane = this.#lanes.find(file, owner)
+    if (lane === undefined) return false
+    const { current, queue } = lane
+    return (current !== undefined && current.id === undefined) || queue.some(({ id }) => id === undefined)
+  }
+
   /** Whether anybody holds or wants anything of a file. */
   isBusy(file: NodeId): boolean {
     return this.#lanes.countOf(file) > 0

@@ -57,6 +57,7 @@ export class LockRunner {
   readonly #nodes = new Map<NodeId, NfsNode>()
   readonly #waiting = new Map<number, (error?: FsError) => void>()
   #idle: (() => void)[] = []
+  readonly #undoing = new Set<() => void>()
   #timerAt = Number.POSITIVE_INFINITY
   #cancelTimer: () => void = () => {}
 
@@ -119,6 +120,23 @@ export class LockRunner {
     this.#run(this.machine.interrupt(id))
   }
 
+  /** Resolves when the server has heard that a request was interrupted, or `patienceMs` have passed. */
+  async undone(file: NodeId, owner: LockOwnerName, patienceMs: number): Promise<void> {
+    if (!this.machine.isUndoing(file, owner)) return
+    await new Promise<void>((resolve) => {
+      const over = (): void => {
+        cancel()
+        this.#undoing.delete(look)
+        resolve()
+      }
+      const look = (): void => {
+        if (!this.machine.isUndoing(file, owner)) over()
+      }
+      const cancel = this.#options.clock.after(patienceMs, over)
+      this.#undoing.add(look)
+    })
+  }
+
   interruptAll(): void {
     for (const id of [...this.#waiting.keys()]) this.interrupt(id)
   }
@@ -155,6 +173,7 @@ export class LockRunner {
       else this.#settle(effect.id, effect.error === undefined ? undefined : new FsError(effect.error))
     }
     this.#arm()
+    for (const look of this.#undoing) look()
   }
 
   async #call(call: NlmCall): Promise<void> {

@@ -49,6 +49,8 @@ const NEVER: Name = { node: ABSENT, order: 0 }
  * who fills a new directory saves a LOOKUP for each file. Too short for people on another mount to notice.
  */
 const COMPLETE_MS = 50
+/** UTF-16 units that are at most 255 bytes: what is longer may be too long for the server. */
+const SURELY_A_NAME = 85
 const UNKNOWN: NameAnswer = { type: 'unknown' }
 
 export class NameCache {
@@ -75,7 +77,7 @@ export class NameCache {
     if (this.#caching === 'none' || directory === undefined) return UNKNOWN
     const known = this.#use(parent)
     if (known === undefined || !sameChange(known.under, directory)) return UNKNOWN
-    const found = known.names.get(name) ?? (this.#isComplete(known) ? NEVER : undefined)
+    const found = known.names.get(name) ?? (this.#isComplete(known) && name.length <= SURELY_A_NAME ? NEVER : undefined)
     if (found?.node === undefined) return UNKNOWN
     if (found.node !== ABSENT) return { type: 'node', node: found.node }
     return this.#caching === 'all' ? { type: 'absent' } : UNKNOWN
