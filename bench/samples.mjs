@@ -3,7 +3,7 @@
 import { accessSync, constants } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { placed, run } from './processes.mjs'
+import { isMounted, ProgramError, placed, run } from './processes.mjs'
 import { startSystem } from './systems.mjs'
 
 const program = fileURLToPath(new URL('workloads.py', import.meta.url))
@@ -45,6 +45,7 @@ export async function sampleWorkloads(system, { placement, round, groups, settin
     const options = ['--only', groups.join(','), '--label', system]
     if (canDropCaches()) options.push('--remount', `echo 1 > ${DROP_CACHES}`)
     const { figures, errors, took_s } = await python(placement, [mounts[0], ...options], settings)
+    if (system !== 'native' && !isMounted(mounts[0])) throw new ProgramError('the mount went away')
     return { round, placement, system, figures, errors, tookSeconds: took_s }
   })
 }
