@@ -325,7 +325,7 @@ export class WriteBehind {
     const { dirtyBytes, sentBytes, uncommittedBytes } = this.facts()
     if (dirtyBytes !== length || sentBytes > 0 || uncommittedBytes > 0) return false
     const depths = this.#flushes.map(({ depth }) => depth)
-    return depths.includes('stable') && !depths.includes('committed')
+    return depths.length > 0 && !depths.includes('committed')
   }
 
   #overlapsSent(start: number, end: number): boolean {
