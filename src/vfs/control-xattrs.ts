@@ -6,6 +6,7 @@ import type { Awaitable, ExtendedAttributes, NodeId } from './filesystem.ts'
 
 const ALL = 'user.proteus'
 const PREFIX = 'user.proteus.'
+const CAPABILITY = 'security.capability'
 
 const isVirtual = (name: string): boolean => name.startsWith(ALL) && (name === ALL || name.startsWith(PREFIX))
 
@@ -34,6 +35,8 @@ export function controlXattrs(
   return {
     getXattr(context, node, name) {
       if (isVirtual(name)) return getFact(node, name)
+      // The kernel asks for it at the first write to each file: where there are none, that is no error.
+      if (inner === undefined && name === CAPABILITY) return undefined
       return real(node).getXattr(context, node, name)
     },
     listXattrs(context, node) {

@@ -62,7 +62,7 @@ export class ClientState {
   constructor({ connection, mounted, options, now }: ClientStateOptions) {
     this.connection = connection
     this.mounted = mounted
-    this.room = new WriteRoom(connection.link.clock)
+    this.room = new WriteRoom(connection.link.clock, connection.interruptions)
     this.options = options
     this.caches = new ClientCaches({ ...options, now, blockSize: mounted.writeBytes })
     this.nodes = new NfsNodes(mounted.handle, (node) => this.caches.forget(node))

@@ -1,17 +1,16 @@
 // A client's way to its server: the calls of NFS version 3 over one connection, through the link whose faults can be set;
 // what they fail with, and who does not wait for them any longer.
-import { setTimeout as delay } from 'node:timers/promises'
 import type { KeepAwake } from '../../host/keep-awake.ts'
 import { FsError } from '../../posix/errors.ts'
 import type { Link } from '../../rpc/link.ts'
 import { type ChannelKind, tcpChannel, udpChannel } from '../../rpc/onc/channel.ts'
-import { OncClient, type OncClientOptions } from '../../rpc/onc/client.ts'
+import { type Cancellation, OncClient, type OncClientOptions } from '../../rpc/onc/client.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import type { Procedure } from '../../rpc/onc/program.ts'
 import { type Address, openTcp, openUdp } from '../../rpc/transport.ts'
 import type { CallContext } from '../../vfs/filesystem.ts'
 import { CallerCredentials } from './caller-credentials.ts'
-import { interruptionOf } from './interruption.ts'
+import { Interruptions } from './interruption.ts'
 import { errnoOfStatus, NFSSTAT3, type NfsStatusName } from './status-map.ts'
 
 /** NFS3ERR_JUKEBOX, "try again later": how long later is, in milliseconds. Linux waits 5 s. */
@@ -46,6 +45,7 @@ export function failureOf(result: AnyResult): FsError {
 export class NfsConnection {
   readonly link: Link
   readonly client: OncClient
+  readonly interruptions: Interruptions
   readonly #callers: CallerCredentials
   readonly #hard: boolean
 
@@ -53,6 +53,7 @@ export class NfsConnection {
     this.link = link
     this.client = new OncClient(channelTo(address, transport, link), options)
     this.#callers = new CallerCredentials({ now })
+    this.interruptions = new Interruptions({ clock: link.clock })
     this.#hard = options.hard ?? true
   }
 
@@ -64,25 +65,44 @@ export class NfsConnection {
   /** Asks until the server has time. Whatever else it answers is a result; fails with FsError if there is none. */
   async call<A, R extends AnyResult>(procedure: Procedure<A, R>, args: A, caller: Caller): Promise<R> {
     const credential = this.credentialOf(caller)
-    const interruption = 'credential' in caller ? undefined : interruptionOf(caller)
+    const cancellation: Cancellation = {}
+    let interrupted = false
+    const stop =
+      'credential' in caller
+        ? undefined
+        : this.interruptions.watch(caller, () => {
+            interrupted = true
+            cancellation.cancel?.()
+          })
     try {
       for (let tries = 1; ; tries++) {
-        const options = interruption === undefined ? { credential } : { credential, signal: interruption.signal }
-        const result = await this.client.call(procedure, args, options)
+        const result = await this.client.call(procedure, args, { credential, cancellation })
         if (result.status !== 'NFS3ERR_JUKEBOX' || (!this.#hard && tries >= JUKEBOX_TRIES)) return result
-        await delay(JUKEBOX_MS, undefined, interruption === undefined ? {} : { signal: interruption.signal })
+        await this.#pause(cancellation)
+        if (interrupted) throw new FsError('EINTR', procedure.name)
       }
     } catch (error) {
-      if (interruption?.signal.aborted) throw new FsError('EINTR', procedure.name, { cause: error })
+      if (interrupted) throw new FsError('EINTR', procedure.name, { cause: error })
       throw FsError.from(error)
     } finally {
-      interruption?.dispose()
+      stop?.()
     }
   }
 
   /** How many calls of a procedure were sent more than once so far, counted by repetition. */
   repetitions({ name }: Pick<Procedure<unknown, unknown>, 'name'>): number {
     return this.client.statistics.of(name).retransmissions
+  }
+
+  /** The server has no time: waits, unless nobody waits for the call any more. */
+  #pause(cancellation: Cancellation): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = this.link.clock.after(JUKEBOX_MS, resolve)
+      cancellation.cancel = () => {
+        stop()
+        resolve()
+      }
+    })
   }
 
   close(): void {

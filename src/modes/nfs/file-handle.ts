@@ -42,6 +42,8 @@ export class FileHandles {
     if (given?.exportId === exportId && given.generation === generation) return given.bytes
     const bytes = this.#make(handle)
     this.#given.set(ino, { exportId, ino, generation, bytes })
+    // Whoever gets it comes back with it.
+    this.#known.set(bytes.toString('latin1'), { exportId, ino, generation })
     return bytes
   }
 

@@ -131,7 +131,7 @@ export class FileWrites {
       if (error !== undefined) throw new FsError(error)
       return
     }
-    const over = waitFor(context, (resolve, reject) => {
+    const over = waitFor(this.#options.connection.interruptions, context, (resolve, reject) => {
       this.#flushes.set(ticket, (error) => (error === undefined ? resolve() : reject(new FsError(error))))
       return () => {
         if (this.#flushes.delete(ticket)) this.#machine.abandon(ticket)
@@ -155,7 +155,7 @@ export class FileWrites {
   /** `send`: the SETATTR with the new size, called when nothing beyond it is on its way. */
   async truncate(context: CallContext, size: number, send: () => Promise<void>): Promise<void> {
     while (this.#truncation !== undefined) await this.#truncation.ended
-    await waitFor(context, (resolve, reject) => {
+    await waitFor(this.#options.connection.interruptions, context, (resolve, reject) => {
       let end = (): void => {}
       const ended = new Promise<void>((done) => {
         end = done

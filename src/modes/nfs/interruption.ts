@@ -9,6 +9,8 @@ import { type Clock, hostClock } from '../../host/clock.ts'
 import type { CallContext } from '../../vfs/filesystem.ts'
 
 const AGAIN_MS = 500
+/** Calls that are over so soon are not watched: to be told of signals costs about as much as a call does. */
+const LATE_MS = 20
 
 const bit = (signal: number): bigint => 1n << BigInt(signal - 1)
 /** SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM: to end a program, even one that catches them to do it well. */
@@ -43,6 +45,62 @@ export function interruptionOf(
       signal.removeEventListener('abort', look)
       cancel()
     },
+  }
+}
+
+interface Watched {
+  readonly context: Pick<CallContext, 'signal' | 'pid'>
+  readonly interrupted: () => void
+  readonly round: number
+  stop: (() => void) | undefined
+}
+
+/** Watches many calls, most of which are over soon. */
+export class Interruptions {
+  readonly #options: InterruptionOptions
+  readonly #clock: Clock
+  /** Those that are young, the oldest first. */
+  readonly #young = new Set<Watched>()
+  #round = 0
+  #armed = false
+
+  constructor(options: InterruptionOptions = {}) {
+    this.#options = options
+    this.#clock = options.clock ?? hostClock()
+  }
+
+  /** Calls `interrupted` once if `context` is interrupted, maybe a moment later. Returns how to stop watching. */
+  watch(context: Watched['context'], interrupted: () => void): () => void {
+    const watched: Watched = { context, interrupted, round: this.#round, stop: undefined }
+    this.#young.add(watched)
+    this.#arm()
+    return () => {
+      this.#young.delete(watched)
+      watched.stop?.()
+    }
+  }
+
+  #arm(): void {
+    if (this.#armed || this.#young.size === 0) return
+    this.#armed = true
+    this.#clock.after(LATE_MS, () => {
+      this.#armed = false
+      this.#round++
+      for (const watched of this.#young) {
+        // It came since the last time.
+        if (watched.round === this.#round - 1) break
+        this.#young.delete(watched)
+        this.#attend(watched)
+      }
+      this.#arm()
+    })
+  }
+
+  #attend(watched: Watched): void {
+    const { signal, dispose } = interruptionOf(watched.context, { ...this.#options, clock: this.#clock })
+    watched.stop = dispose
+    if (signal.aborted) watched.interrupted()
+    else signal.addEventListener('abort', watched.interrupted, { once: true })
   }
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from '../../host/clock.ts'
 import { FsError } from '../../posix/errors.ts'
 import type { CallContext } from '../../vfs/filesystem.ts'
 import type { FileWrites } from './file-writes.ts'
-import { interruptionOf } from './interruption.ts'
+import type { Interruptions } from './interruption.ts'
 import { NO_HANDLE } from './write-behind.ts'
 import { WriteBudget } from './write-budget.ts'
 
@@ -18,14 +18,16 @@ const WRITE_BACK_FILES = 4
 export class WriteRoom {
   readonly budget: WriteBudget
   readonly #clock: Clock
+  readonly #interruptions: Interruptions
   /** Files that keep something, and since when, the oldest first. */
   readonly #files = new Map<FileWrites, number>()
   readonly #waiting = new Set<() => void>()
   #writingBack = false
   #cancel = (): void => {}
 
-  constructor(clock: Clock, limitBytes = LIMIT_BYTES) {
+  constructor(clock: Clock, interruptions: Interruptions, limitBytes = LIMIT_BYTES) {
     this.#clock = clock
+    this.#interruptions = interruptions
     this.budget = new WriteBudget({ limitBytes })
   }
 
@@ -53,7 +55,7 @@ export class WriteRoom {
 
   /** Resolves when less is kept than now. Fails with EINTR if the caller does not wait any more. */
   async wait(context: CallContext): Promise<void> {
-    const freed = waitFor(context, (resolve) => {
+    const freed = waitFor(this.#interruptions, context, (resolve) => {
       this.#waiting.add(resolve)
       return () => this.#waiting.delete(resolve)
     })
@@ -98,19 +100,19 @@ export class WriteRoom {
 
 /** Waits for something that has no call of its own. `begin` returns how to stop waiting. */
 export async function waitFor(
+  interruptions: Interruptions,
   context: CallContext | undefined,
   begin: (resolve: () => void, reject: (error: FsError) => void) => () => void,
 ): Promise<void> {
-  const interruption = context && interruptionOf(context)
   let stop = (): void => {}
+  let unwatch: (() => void) | undefined
   try {
     await new Promise<void>((resolve, reject) => {
-      interruption?.signal.addEventListener('abort', () => reject(new FsError('EINTR')))
-      if (interruption?.signal.aborted) reject(new FsError('EINTR'))
-      else stop = begin(resolve, reject)
+      unwatch = context && interruptions.watch(context, () => reject(new FsError('EINTR')))
+      stop = begin(resolve, reject)
     })
   } finally {
     stop()
-    interruption?.dispose()
+    unwatch?.()
   }
 }

@@ -48,6 +48,12 @@ export interface CallOptions {
   readonly credential?: OpaqueAuth
   /** Aborted: the call fails with INTERRUPTED. The server may still execute it. */
   readonly signal?: AbortSignal
+  /** The same, for calls that are many: gets a `cancel`, which costs less than a signal does. */
+  readonly cancellation?: Cancellation
+}
+
+export interface Cancellation {
+  cancel?: () => void
 }
 
 export interface OncClientStatus {
@@ -134,7 +140,7 @@ export class OncClient {
    * Calls a procedure. Rejects with OncError. Large opaque arguments are not copied and must not change until the answer
    * is there; opaque results are views on the message: what is kept must be copied.
    */
-  call<A, R>(procedure: Procedure<A, R>, args: A, { credential, signal }: CallOptions = {}): Promise<R> {
+  call<A, R>(procedure: Procedure<A, R>, args: A, { credential, signal, cancellation }: CallOptions = {}): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       if (this.#closed) throw new OncError('CLOSED', procedure.name)
       if (signal?.aborted) throw new OncError('INTERRUPTED', procedure.name)
@@ -156,6 +162,7 @@ export class OncClient {
         abort: signal === undefined ? undefined : () => this.#interrupt(call),
       }
       if (call.abort !== undefined) signal?.addEventListener('abort', call.abort)
+      if (cancellation !== undefined) cancellation.cancel = () => this.#interrupt(call)
       call.counters.calls++
       if (this.#pending.size < this.#maxCalls) this.#begin(call)
       else this.#queue.add(call)
@@ -282,7 +289,7 @@ export class OncClient {
   }
 
   #interrupt(call: Call): void {
-    this.#fail(call, 'INTERRUPTED')
+    if (this.#pending.has(call.xid) || this.#queue.has(call)) this.#fail(call, 'INTERRUPTED')
   }
 
   #fail(call: Call, reason: 'INTERRUPTED' | 'CLOSED' | 'TIMED_OUT'): void {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { interruptionOf, isEnding } from '../../../../src/modes/nfs/interruption.ts'
+import { Interruptions, interruptionOf, isEnding } from '../../../../src/modes/nfs/interruption.ts'
 import { TestClock } from '../../rpc/test-clock.ts'
 
 const SIGINT = 2
@@ -65,5 +65,44 @@ describe('a call that waits', () => {
     interruption.dispose()
     clock.advance(10_000)
     expect(looked).toBe(1)
+  })
+})
+
+describe('many calls', () => {
+  const watch = (told: (string | undefined)[]) => {
+    const clock = new TestClock()
+    const interruptions = new Interruptions({ clock, statusOf: () => told.shift() })
+    const controller = new AbortController()
+    const log: string[] = []
+    const stop = interruptions.watch({ signal: controller.signal, pid: 7 }, () => log.push('interrupted'))
+    return { clock, controller, log, stop }
+  }
+  const ending = status({ pending: [SIGINT] })
+
+  test('are interrupted, at the latest a moment after they began', () => {
+    const early = watch([ending])
+    early.controller.abort()
+    expect(early.log).toEqual([])
+    early.clock.advance(40)
+    expect(early.log).toEqual(['interrupted'])
+    const late = watch([ending])
+    late.clock.advance(1000)
+    late.controller.abort()
+    expect(late.log).toEqual(['interrupted'])
+    expect(late.clock.timers).toBe(0)
+  })
+
+  test('are not when they are over', () => {
+    const early = watch([ending])
+    early.stop()
+    const late = watch([ending])
+    late.clock.advance(1000)
+    late.stop()
+    for (const { controller, clock, log } of [early, late]) {
+      controller.abort()
+      clock.advance(1000)
+      expect(log).toEqual([])
+      expect(clock.timers).toBe(0)
+    }
   })
 })
