@@ -34,6 +34,7 @@ export const O_APPEND = 0o2000
 export const O_NONBLOCK = 0o4000
 
 /** Whether open flags allow writing. */
+export const opensForRead = (flags: number): boolean => (flags & O_ACCMODE) !== O_WRONLY
 export const opensForWrite = (flags: number): boolean => (flags & O_ACCMODE) !== O_RDONLY
 
 export const RENAME_NOREPLACE = 1

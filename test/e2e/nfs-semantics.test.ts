@@ -2,6 +2,7 @@
 // open. Timeouts are so long that nothing runs out by itself, or so short that it is only a matter of waiting.
 import {
   appendFile,
+  type FileHandle,
   mkdir,
   open,
   readdir,
@@ -17,6 +18,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callsOf, NfsLab, statusOf } from '../support/nfs-lab.ts'
+import { run } from '../support/run.ts'
 
 /** Node has no name for it. */
 const ESTALE = 116
@@ -237,5 +239,60 @@ describe('NFS mount options', () => {
     expect(await readFile(join(writer, 'u'))).toEqual(content)
     await writeFile(join(writer, 'v'), content)
     expect(await readFile(join(mount, 'v'))).toEqual(content)
+  })
+})
+
+describe('files that stay open', () => {
+  let lab: NfsLab
+  let writer: string
+  let timed: string
+  let noac: string
+  let zero: string
+
+  beforeAll(async () => {
+    lab = await NfsLab.start({ mounts: [[], ['actimeo=1'], ['noac'], ['actimeo=0']] })
+    ;[writer, timed, noac, zero] = lab.directories as [string, string, string, string]
+  })
+  afterAll(() => lab?.end())
+
+  const readThree = async (file: FileHandle): Promise<string> =>
+    (await file.read({ buffer: Buffer.alloc(3), position: 0 })).buffer.toString()
+
+  test('actimeo=1: reads get right by themselves, although they stay within the file', async () => {
+    await writeFile(join(writer, 'o'), 'one')
+    const file = await open(join(timed, 'o'))
+    expect(await readThree(file)).toBe('one')
+    await writeFile(join(writer, 'o'), 'two')
+    await expect.poll(() => readThree(file), { timeout: 30_000 }).toBe('two')
+    // Once more: the pages were read anew.
+    await writeFile(join(writer, 'o'), 'six')
+    await expect.poll(() => readThree(file), { timeout: 30_000 }).toBe('six')
+    await file.close()
+  })
+
+  test('actimeo=1: so does what is mapped', async () => {
+    await writeFile(join(writer, 'm'), 'one')
+    const script = `import mmap, os, sys, time
+file = os.open(sys.argv[1], os.O_RDONLY)
+pages = mmap.mmap(file, 3, prot=mmap.PROT_READ)
+os.close(file)
+print(pages[:].decode(), flush=True)
+with open(sys.argv[2], 'w') as other: other.write('two')
+while pages[:] != b'two': time.sleep(0.1)
+print('two', flush=True)`
+    expect(await run('python3', ['-c', script, join(timed, 'm'), join(writer, 'm')])).toBe('one\ntwo\n')
+  })
+
+  test.each(['noac', 'actimeo=0'])('%s: each read reaches the server', async (option) => {
+    const mount = option === 'noac' ? noac : zero
+    const name = `r-${option}`
+    await writeFile(join(writer, name), 'one')
+    const file = await open(join(mount, name), 'r+')
+    expect(await readThree(file)).toBe('one')
+    await writeFile(join(writer, name), 'two')
+    expect(await readThree(file)).toBe('two')
+    await file.write('T', 0)
+    expect(await readThree(file)).toBe('Two')
+    await file.close()
   })
 })

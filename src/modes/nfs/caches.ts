@@ -175,7 +175,12 @@ export class ClientCaches {
   }
 
   #invalidate(node: NfsNode): void {
-    const done = (ok: boolean) => () => this.pages.invalidated(node.id, ok)
+    const done = (ok: boolean) => () => {
+      if (!ok) node.cached = true
+      this.pages.invalidated(node.id, ok)
+    }
+    // What is read from now on gets into pages after the old ones are gone.
+    node.cached = false
     if (this.#kernel === undefined) done(true)()
     else this.#kernel.invalidateData(node.id).then(done(true), done(false))
   }

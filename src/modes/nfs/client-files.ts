@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import type { AttributeChanges } from '../../posix/attributes.ts'
 import { FsError } from '../../posix/errors.ts'
-import { O_EXCL, O_TRUNC, opensForWrite, S_ISGID, S_ISUID } from '../../posix/mode.ts'
+import { O_EXCL, O_TRUNC, opensForRead, opensForWrite, S_ISGID, S_ISUID } from '../../posix/mode.ts'
 import { chain } from '../../vfs/awaitable.ts'
 import type {
   AttributesReply,
@@ -100,11 +100,14 @@ function opened(state: ClientState, context: CallContext, node: NfsNode, flags: 
   const known = caches.attributes.known(node.id)
   if (known === undefined) throw new FsError('ESTALE')
   const { keepCache } = caches.pages.open(node.id, known)
+  if (!keepCache) node.cached = false
   const handle = state.nextHandle()
   const writes = opensForWrite(flags)
   const credential = state.connection.credentialOf(context)
   state.files.set(handle, { node, writes, credential })
   if (writes) state.writesOf(node, credential).opened(handle, credential)
+  if (state.uncached) return { handle, directIo: true }
+  if (opensForRead(flags)) state.openFiles.opened(node, handle, credential)
   return { handle, keepCache }
 }
 
@@ -161,7 +164,10 @@ export function read(
   const { writes } = node
   if (writes === undefined || writes.idle) return readServer(state, context, node, { offset, length })
   const before = writes.kept(offset, length)
-  if (covers(before, offset, length)) return overlay({ offset, bytes: NOTHING }, before)
+  if (covers(before, offset, length)) {
+    state.openFiles.cached(node)
+    return overlay({ offset, bytes: NOTHING }, before)
+  }
   return readServer(state, context, node, { offset, length }).then((bytes) => {
     const all = overlay({ offset, bytes }, before, writes.kept(offset, length))
     // Between the server's end of the file and ours are zeros.
@@ -206,8 +212,10 @@ async function readAll(state: ClientState, caller: Caller, node: NfsNode, { offs
     if (result.status !== 'NFS3_OK') throw failureOf(result)
     const data = result.data.subarray(0, args.count)
     bytes = bytes.length === 0 ? data : Buffer.concat([bytes, data])
-    if (result.eof || data.length === 0 || bytes.length >= length) return bytes
+    if (result.eof || data.length === 0 || bytes.length >= length) break
   }
+  state.openFiles.cached(node)
+  return bytes
 }
 
 export function write(
@@ -240,6 +248,7 @@ function appendAt(
 function writeAt(state: ClientState, context: CallContext, handle: Handle, write: ProgramWrite): Awaitable<number> {
   const { node, credential } = state.openFile(handle)
   const writes = state.writesOf(node, credential)
+  state.openFiles.cached(node)
   const taken = writes.write(context, write)
   if (!state.options.synchronous) return taken
   return chain(taken, (count) => chain(writes.flush(context, handle, 'committed'), () => count))
@@ -274,6 +283,7 @@ export function release(state: ClientState, handle: Handle): void {
   state.files.delete(handle)
   state.locks?.released(node.id, handle)
   state.caches.pages.close(node.id)
+  state.openFiles.released(node, handle)
   if (writes) node.writes?.closed(handle)
   if (state.caches.pages.openCount(node.id) === 0) removeSilly(state, node, { credential })
 }

@@ -14,6 +14,7 @@ import type { Mounted } from './mount-protocol.ts'
 import { NFS3 } from './nfs3.ts'
 import type { Fattr3 } from './nfs3-types.ts'
 import { type NfsNode, NfsNodes } from './nodes.ts'
+import { OpenFiles } from './open-files.ts'
 import type { NfsOptions } from './options.ts'
 import { SillyRenames } from './silly-rename.ts'
 import type { NfsStatusName } from './status-map.ts'
@@ -49,6 +50,8 @@ export class ClientState {
   readonly caches: ClientCaches
   readonly nodes: NfsNodes
   readonly room: WriteRoom
+  /** Those that programs read from the kernel's pages. */
+  readonly openFiles: OpenFiles
   readonly silly = new SillyRenames({ counter: randomBytes(4).readUInt32LE() })
   readonly files = new Map<Handle, OpenFile>()
   /** Silly names that are being removed: a directory is empty only after that. */
@@ -67,6 +70,18 @@ export class ClientState {
     this.caches = new ClientCaches({ ...options, now, blockSize: mounted.writeBytes })
     this.nodes = new NfsNodes(mounted.handle, (node) => this.caches.forget(node))
     this.caches.learn(this.nodes.root, mounted.attributes, this.caches.request())
+    this.openFiles = new OpenFiles({
+      clock: connection.link.clock,
+      remainingMs: ({ id }) => this.caches.attributes.ttlMs(id),
+      ask: (node, credential) => this.revalidate(node, { credential }),
+      limit: () => connection.limit,
+      failedMs: options.attributeTimeouts.file.maxMs,
+    })
+  }
+
+  /** Attributes of files are never believed, so neither are pages. */
+  get uncached(): boolean {
+    return this.options.attributeTimeouts.file.minMs === 0
   }
 
   nextHandle(): Handle {

@@ -2,10 +2,10 @@
 // file are still right, and when they have to go.
 //
 // nfs(5), "Close-to-open cache consistency": an open asks the server for the attributes and keeps cached data only if the
-// file is the one that it was cached from. Between open and close nothing is promised; but when a revalidation, whatever
-// it was for, finds that somebody else changed the file, the old pages go, so that reads are never older than the
-// attribute timeout. What this client wrote itself changes the attributes, too; weak cache consistency tells the two
-// apart (src/vfs/attribute-cache.ts).
+// file is the one that it was cached from. Between open and close nothing is promised but that reads are not older than the
+// attribute timeout: files from which programs read are revalidated when it is over (open-files.ts), and when a
+// revalidation, whatever it was for, finds that somebody else changed the file, the old pages go. What this client wrote
+// itself changes the attributes, too; weak cache consistency tells the two apart (src/vfs/attribute-cache.ts).
 import type { AttributeUpdate, KnownAttributes } from '../../vfs/attribute-cache.ts'
 import { type ChangeAttributes, changeAttributes, sameChange } from '../../vfs/change-attributes.ts'
 import type { NodeId } from '../../vfs/filesystem.ts'

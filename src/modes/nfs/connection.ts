@@ -94,6 +94,16 @@ export class NfsConnection {
     return this.client.statistics.of(name).retransmissions
   }
 
+  /**
+   * How many calls for which nobody waits may be made at once. While the server does not respond, one is enough to notice
+   * when it does again, and none if others wait for that.
+   */
+  get limit(): number {
+    const { notRespondingSince, waiting } = this.client.status()
+    if (notRespondingSince === undefined) return Number.POSITIVE_INFINITY
+    return waiting.length === 0 ? 1 : 0
+  }
+
   /** The server has no time: waits, unless nobody waits for the call any more. */
   #pause(cancellation: Cancellation): Promise<void> {
     return new Promise((resolve) => {

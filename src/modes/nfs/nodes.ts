@@ -15,6 +15,8 @@ export class NfsNode {
   stale = false
   /** Until when the kernel believes the attributes that it was told, in milliseconds since the epoch. */
   toldUntilMs = 0
+  /** Bytes of it were read or written since the kernel was last told to drop its pages: it may have some. */
+  cached = false
   /** Of a file that was opened for writing. */
   writes: FileWrites | undefined
   /** Somebody holds a lock of it at the server, or is about to. */

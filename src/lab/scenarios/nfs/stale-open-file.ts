@@ -3,7 +3,7 @@ import { A, B, done, job, newValue, oldValue, prints, scenario, within } from '.
 const READER = `python3 -c '
 import os, time
 file = os.open("note", os.O_RDONLY)
-text = lambda: os.pread(file, 100, 0).decode()
+text = lambda: os.pread(file, 3, 0).decode()
 print(text(), flush=True)
 input()
 print(text(), flush=True)
@@ -19,14 +19,14 @@ export const staleOpenFile = scenario({
     B.start('reader', READER, 'opens the file once, and reads it again and again'),
     job('reader').prints(oldValue, 'the page is in the cache of B, the attributes are good for 3 s'),
     A.run('printf new > note; cat note', newValue, 'written and closed'),
-    job('reader').enter('it reads the first bytes again'),
+    job('reader').enter('it reads the same bytes again'),
     within(
       3,
       job('reader').prints(prints('old\nold', 'the old value again'), 'between open and close nothing is promised'),
     ),
     job('reader').ends(
       prints('old\nold\nnew at last', 'the new value in the end'),
-      'a read that looks for the end of the file asks once the 3 s are over; what is found to have changed is dropped',
+      'of a file that is open the attributes are asked for when they run out; what is found to have changed is dropped',
     ),
   ],
 })
