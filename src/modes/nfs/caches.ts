@@ -33,6 +33,8 @@ export class ClientCaches {
   readonly attributes: AttributeCache
   readonly names: NameCache
   readonly pages: CloseToOpen
+  /** The kernel had no room to be told to drop the pages of a node. */
+  onPagesStayed: (node: NfsNode) => void = () => {}
   readonly #now: () => number
   readonly #blockSize: number
   #kernel: KernelCache | undefined
@@ -176,7 +178,7 @@ export class ClientCaches {
 
   #invalidate(node: NfsNode): void {
     const done = (ok: boolean) => () => {
-      if (!ok) node.cached = true
+      if (!ok) this.onPagesStayed(node)
       this.pages.invalidated(node.id, ok)
     }
     // What is read from now on gets into pages after the old ones are gone.

@@ -71,12 +71,13 @@ export class ClientState {
     this.nodes = new NfsNodes(mounted.handle, (node) => this.caches.forget(node))
     this.caches.learn(this.nodes.root, mounted.attributes, this.caches.request())
     this.openFiles = new OpenFiles({
-      clock: connection.link.clock,
+      clock: { now, after: (ms, action) => connection.link.clock.after(ms, action) },
       remainingMs: ({ id }) => this.caches.attributes.ttlMs(id),
       ask: (node, credential) => this.revalidate(node, { credential }),
       limit: () => connection.limit,
       failedMs: options.attributeTimeouts.file.maxMs,
     })
+    this.caches.onPagesStayed = (node) => this.openFiles.cached(node)
   }
 
   /** Attributes of files are never believed, so neither are pages. */

@@ -10,12 +10,11 @@ import { Revalidations } from './revalidations.ts'
 
 /** Files that are asked for at the same time. */
 const AT_ONCE = 8
-/** A file is not asked for again sooner after an answer, however short its attributes are believed. In milliseconds. */
-const REST_MS = 500
 /** After how long a server that takes no calls is looked at again, in milliseconds. */
 const SILENCE_MS = 1000
 
 export interface OpenFilesOptions {
+  /** That of the attributes' timeouts. */
   readonly clock: Clock
   /** How long the attributes are still believed, in milliseconds. */
   readonly remainingMs: (node: NfsNode) => number
@@ -96,16 +95,16 @@ export class OpenFiles {
 
   async #ask(id: NodeId): Promise<void> {
     const { clock, ask, failedMs } = this.#options
-    let restMs = REST_MS
+    let restMs: number | undefined
     try {
       const readers = this.#readers.get(id)
       const [credential] = readers?.credentials.values() ?? []
       if (readers !== undefined && credential !== undefined) await ask(readers.node, credential)
     } catch {
       // Who reads past the pages will hear of it. What is in the pages is the newest that there is to know.
-      restMs = Math.max(REST_MS, failedMs)
+      restMs = failedMs
     }
-    this.#revalidations.answered(id, clock.now(), clock.now() + restMs)
+    this.#revalidations.answered(id, clock.now(), restMs)
     this.#look()
   }
 

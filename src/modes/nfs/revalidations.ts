@@ -4,6 +4,8 @@ import type { NodeId } from '../../vfs/filesystem.ts'
 
 /** Files that are due within this time are looked at together, in milliseconds. */
 const TOGETHER_MS = 100
+/** A file is not asked for again sooner, however short its attributes are believed, in milliseconds. */
+const REST_MS = 500
 
 export interface RevalidationsOptions {
   /** How long a node's attributes are still believed, in milliseconds. Undefined: no pages depend on them. */
@@ -37,12 +39,14 @@ export class Revalidations {
     return this.#asking.size
   }
 
-  /** The kernel has pages of it from now on, if it had none. `notBeforeMs`: it is not asked for earlier. */
-  watch(node: NodeId, nowMs: number, notBeforeMs = 0): void {
-    if (this.#waiting.has(node) || this.#due.has(node) || this.#asking.has(node)) return
+  /** The kernel got bytes of it, under the attributes that are known now. `restMs`: it is left alone at least so long. */
+  watch(node: NodeId, nowMs: number, restMs = REST_MS): void {
+    if (this.#due.has(node) || this.#asking.has(node)) return
     const remaining = this.#remainingMs(node)
     if (remaining === undefined) return
-    const at = Math.ceil(Math.max(nowMs + remaining, notBeforeMs) / TOGETHER_MS) * TOGETHER_MS
+    const at = Math.ceil((nowMs + Math.max(remaining, restMs)) / TOGETHER_MS) * TOGETHER_MS
+    // A change that was found meanwhile has made the timeout short again.
+    if (at >= (this.#waiting.get(node) ?? Number.POSITIVE_INFINITY)) return
     this.#waiting.set(node, at)
     this.#nextMs = Math.min(this.#nextMs, at)
   }
@@ -72,9 +76,9 @@ export class Revalidations {
   }
 
   /** Whatever the answer was, if there was one. */
-  answered(node: NodeId, nowMs: number, notBeforeMs: number): void {
+  answered(node: NodeId, nowMs: number, restMs?: number): void {
     this.#asking.delete(node)
-    this.watch(node, nowMs, notBeforeMs)
+    this.watch(node, nowMs, restMs)
   }
 
   #collect(nowMs: number): void {

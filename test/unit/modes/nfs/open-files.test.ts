@@ -109,6 +109,18 @@ describe('open files', () => {
     expect(asked.length).toBe(2)
   })
 
+  test('a change that somebody else finds makes the time short again', async () => {
+    const { files, node, read, learn, pass, asked, world } = stage({ timeoutMs: 60_000 })
+    read(1)
+    await pass(1000)
+    world.timeoutMs = 3000
+    learn(1)
+    node(1).cached = false
+    files.cached(node(1))
+    await pass(3100)
+    expect(times(asked)).toEqual([4000])
+  })
+
   test('one timer for all, and no more than eight calls at once', async () => {
     const { clock, files, node, read, pass, asked, waiting, world } = stage({ answers: false })
     for (let id = 1; id <= 100; id++) read(id)
