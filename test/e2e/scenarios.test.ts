@@ -7,9 +7,10 @@ import { Cli, parseLines } from '../support/cli.ts'
 import { mountsUnder } from '../support/mounts.ts'
 
 describe.each(modesWithScenarios)('mode %s', (mode) => {
-  const scenarios = scenariosOf(mode).map(({ name, steps }) => [name, steps.length] as const)
-  test.concurrent.for(scenarios)('%s', { timeout: 120_000 }, async ([name, steps], { expect, skip }) => {
+  const scenarios = scenariosOf(mode).map(({ name, steps, needs = [] }) => [name, steps.length, needs] as const)
+  test.concurrent.for(scenarios)('%s', { timeout: 120_000 }, async ([name, steps, needs], { expect, skip }) => {
     const cli = new Cli()
+    /** Why it was not played. */
     let skipped: string | undefined
     try {
       const { code, stdout, stderr } = await cli.run('demo', mode, name, '--json')
@@ -18,10 +19,13 @@ describe.each(modesWithScenarios)('mode %s', (mode) => {
       const events = all.slice(all.findLastIndex(({ event }) => event === 'scenario'))
       expect(events.filter(({ ok }) => ok === false)).toEqual([])
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-      skipped = reasonIn(all)
+      const refusal = all.find(({ event }) => event === 'skipped')
+      if (refusal !== undefined) skipped = String(refusal.reason)
       if (skipped === undefined) {
         expect(events[0]).toMatchObject({ event: 'scenario', mode, scenario: name, steps })
         expect(events.filter(({ event }) => event === 'seen').length).toBe(steps)
+      } else {
+        expect(needs).not.toEqual([])
       }
       const count = skipped === undefined ? { scenarios: 1, skipped: 0 } : { scenarios: 0, skipped: 1 }
       expect(events.at(-1)).toEqual({ event: 'summary', mode, ok: true, ...count, failed: [] })
@@ -36,7 +40,3 @@ describe.each(modesWithScenarios)('mode %s', (mode) => {
     skip(skipped)
   })
 })
-
-/** Why it was not played. */
-const reasonIn = (events: readonly Record<string, unknown>[]): string | undefined =>
-  events.filter(({ event }) => event === 'skipped').map(({ reason }) => String(reason))[0]
