@@ -4,11 +4,14 @@ import { realTarget } from '../serving/directories.ts'
 import { isFuse, isProbablyOurs, type MountEntry, mountedOn, readMountTable } from '../serving/mount-table.ts'
 import { usersOf } from '../serving/open-files.ts'
 import { processNow, waitForEnd } from '../serving/processes.ts'
-import { ANSWER_MS, unmount as takeOff, targetState } from '../serving/target.ts'
+import { unmount as takeOff, targetState } from '../serving/target.ts'
 import { CliError, errorCode } from './exit.ts'
 import { readStatus } from './support/control-access.ts'
 import { examples, jsonOption } from './support/options.ts'
 import { createOutput, shown } from './support/output.ts'
+
+/** How long its process may take to close, in milliseconds. */
+const CLOSE_MS = 15_000
 
 interface UnmountOptions {
   readonly force?: boolean
@@ -42,7 +45,7 @@ async function unmount(dir: string, { force = false, json }: UnmountOptions): Pr
     throw new CliError(`${dir} is in use${who}: close what is open there, or add --force`)
   }
   // The volume is closed when its process has ended: who mounts it next need not wait.
-  if (server !== undefined) await waitForEnd(server, ANSWER_MS)
+  if (server !== undefined) await waitForEnd(server, CLOSE_MS)
   output.result({ event: 'unmounted', target })
   output.line(`${shown(target)} is unmounted`)
 }

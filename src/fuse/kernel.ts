@@ -1,5 +1,7 @@
 // The kernel driver: one /dev/fuse connection served by one session.
 import { execFile } from 'node:child_process'
+import { stat } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { addon, type FuseDevice } from '../host/addon.ts'
 import { KeepAwake } from '../host/keep-awake.ts'
 import { fuseChannel, traceTime } from '../trace/trace.ts'
@@ -12,6 +14,8 @@ import { REPLY_BYTES, type Served, Session } from './session.ts'
 
 /** How long to stay awake after a request, in microseconds, unless the mount says otherwise. */
 const SPIN_US = 200
+/** How long a mount waits for the attributes of its root, in milliseconds. */
+const ROOT_MS = 2000
 
 export async function mountKernel(request: MountRequest): Promise<MountedFileSystem> {
   const { fileSystem, target } = request
@@ -73,9 +77,11 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
   process.once('exit', closeAtExit)
   device.start()
 
+  const agreed = await initialized.promise
+  await learnRoot(target)
   return {
     target,
-    abilities: await initialized.promise,
+    abilities: agreed,
     limitations: [],
     closed: closed.promise,
     async unmount() {
@@ -83,6 +89,16 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
       await closed.promise
     },
   }
+}
+
+/**
+ * At first the kernel knows nothing of the root, not even who may enter. If its first question is overtaken by a
+ * notification, it drops the answer and refuses whoever wanted to enter (EACCES): so it asks before anybody is there to
+ * change something. Not synchronously, since the answer comes from this process.
+ */
+async function learnRoot(target: string): Promise<void> {
+  const asked = stat(target).catch(() => undefined)
+  await Promise.race([asked, delay(ROOT_MS, undefined, { ref: false })])
 }
 
 /** Unmounts as who may not: through fusermount3. EBUSY while programs use the mount. */

@@ -27,6 +27,17 @@ afterAll(async () => {
 })
 beforeEach(() => mount.calls.forgetRequests())
 
+it('before anybody comes in, the kernel knows who may', async () => {
+  const other = await KernelMount.start(scratch('root'), { attributesTtlMs: HOUR_MS })
+  try {
+    await other.calls.forgetRequests()
+    await calls.stat(other.target)
+    expect((await other.calls.report()).requests.GETATTR).toBeUndefined()
+  } finally {
+    await other.end()
+  }
+})
+
 const at = (name: string): string => join(mount.target, name)
 
 async function put(name: string, text: string): Promise<number> {
