@@ -17,6 +17,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callsOf, NfsLab, statusOf } from '../support/nfs-lab.ts'
+import { run } from '../support/run.ts'
 
 /** Node has no name for it. */
 const ESTALE = 116
@@ -181,6 +182,68 @@ describe('two NFS mounts', () => {
     await delay(100)
     const large = await callsOf(a, () => writeFile(join(inA, 'large'), Buffer.alloc(8 << 20, 2)))
     expect(large).toEqual({ LOOKUP: 1, CREATE: 1, WRITE: 8, COMMIT: 1 })
+  })
+})
+
+/** Runs Python code in `directory`, with the system calls that it names and no others. */
+const python = (directory: string, code: string): Promise<string> =>
+  run('python3', ['-c', `import os, sys\nos.chdir(sys.argv[1])\n${code}`, directory])
+
+/** As tar unpacks a file, in records of 10 KiB. */
+const UNPACK = `
+def unpack(name, data):
+    fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    for at in range(0, len(data), 10240): os.write(fd, data[at:at + 10240])
+    os.utime(fd, ns=(10**18, 10**18)); os.fchown(fd, 0, 0); os.fchmod(fd, 0o644); os.close(fd)
+def content(size): return bytes((at * 7 + size) % 251 for at in range(size))
+sizes = [1, 4095, 4096, 4097, 10240, 15000, 30720, 70001]
+`
+
+describe('what was written here', () => {
+  let lab: NfsLab
+  let a: string
+  let b: string
+
+  beforeAll(async () => {
+    lab = await NfsLab.start()
+    ;[a, b] = lab.directories as [string, string]
+  })
+  afterAll(() => lab?.end())
+
+  test('is not read from the server', async () => {
+    await python(a, `${UNPACK}for size in sizes: unpack(f"own{size}", content(size))`)
+    const read = `${UNPACK}for size in sizes: assert open(f"own{size}", "rb").read() == content(size), size`
+    expect(await callsOf(a, () => python(a, read))).toEqual({ GETATTR: 8 })
+    expect(await callsOf(a, () => python(a, read))).toEqual({ GETATTR: 8 })
+    // What somebody else wrote costs one READ, up to what the kernel reads ahead.
+    expect(await callsOf(b, () => python(b, read))).toMatchObject({ GETATTR: 8, READ: 8 })
+  })
+
+  test('is read again once somebody else has changed it, or asks for what the server has', async () => {
+    await python(a, `${UNPACK}for size in sizes: unpack(f"f{size}", content(size))`)
+    await python(b, `${UNPACK}for size in sizes:\n with open(f"f{size}", "r+b") as f: f.seek(size - 1); f.write(b"!")`)
+    const read = `${UNPACK}for size in sizes: assert open(f"f{size}", "rb").read() == content(size)[:-1] + b"!", size`
+    expect((await callsOf(a, () => python(a, read))).READ).toBeGreaterThanOrEqual(8)
+    await python(a, `${UNPACK}unpack("direct", content(100))`)
+    const direct = `${UNPACK}
+import mmap
+fd = os.open("direct", os.O_RDONLY | os.O_DIRECT)
+room = mmap.mmap(-1, 4096)
+assert os.readv(fd, [room]) == 100 and room[:100] == content(100)`
+    expect(await callsOf(a, () => python(a, direct))).toMatchObject({ READ: 1 })
+  })
+
+  test('and cut off is gone', async () => {
+    await python(
+      a,
+      `${UNPACK}
+unpack("cut", content(15000))
+os.truncate("cut", 13000)
+os.truncate("cut", 14000)
+assert open("cut", "rb").read() == content(15000)[:13000] + bytes(1000)
+with open("cut", "ab") as f: f.write(b"more")
+assert open("cut", "rb").read() == content(15000)[:13000] + bytes(1000) + b"more"`,
+    )
   })
 })
 

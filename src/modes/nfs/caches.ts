@@ -16,6 +16,7 @@ import { attributesOf, consistencyOf } from './nfs3-attributes.ts'
 import type { Fattr3, WccData } from './nfs3-types.ts'
 import type { NfsNode } from './nodes.ts'
 import type { NfsOptions } from './options.ts'
+import { UnfinishedPages } from './unfinished-pages.ts'
 
 /** Ids are never used twice, so neither are generations needed. */
 const GENERATION = 1
@@ -33,6 +34,7 @@ export class ClientCaches {
   readonly attributes: AttributeCache
   readonly names: NameCache
   readonly pages: CloseToOpen
+  readonly unfinished = new UnfinishedPages()
   readonly #now: () => number
   readonly #blockSize: number
   #kernel: KernelCache | undefined
@@ -103,6 +105,21 @@ export class ClientCaches {
     return inDoubt ? undefined : this.shown(node)?.size
   }
 
+  /** A program opens a file: whether the kernel may keep its pages. Undefined: nothing is known of it. */
+  open(node: NfsNode): { readonly keepCache: boolean } | undefined {
+    const known = this.attributes.known(node.id)
+    const opened = known && this.pages.open(node.id, known)
+    if (opened?.keepCache === false) this.unfinished.drop(node.id)
+    return opened
+  }
+
+  /** What the kernel asks for only because it was not given whole pages; undefined: the server is to be asked. */
+  unfinishedBytes(node: NfsNode, offset: number, length: number): Uint8Array | undefined {
+    if (this.attributes.get(node.id) === undefined) return undefined
+    const size = this.size(node)
+    return size === undefined ? undefined : this.unfinished.take(node.id, { offset, length, size })
+  }
+
   /** Undefined: nothing is known of it. */
   reply(node: NfsNode): AttributesReply | undefined {
     const attributes = this.shown(node)
@@ -136,6 +153,7 @@ export class ClientCaches {
 
   /** The kernel's pages do not show what the file has. Resolves when they are gone; false: there was no room to say so. */
   async dropPages(node: NfsNode, offset?: number, length?: number): Promise<boolean> {
+    this.unfinished.drop(node.id)
     const dropped = this.#kernel?.invalidateData(node.id, offset, length).then(() => true)
     return (await dropped?.catch(() => false)) ?? true
   }
@@ -144,6 +162,7 @@ export class ClientCaches {
     this.attributes.forget(node.id)
     this.names.forget(node.id)
     this.pages.forget(node.id)
+    this.unfinished.drop(node.id)
   }
 
   #updated(node: NfsNode, update: AttributeUpdate): void {
@@ -175,6 +194,7 @@ export class ClientCaches {
   }
 
   #invalidate(node: NfsNode): void {
+    this.unfinished.drop(node.id)
     const done = (ok: boolean) => () => this.pages.invalidated(node.id, ok)
     if (this.#kernel === undefined) done(true)()
     else this.#kernel.invalidateData(node.id).then(done(true), done(false))

@@ -1,6 +1,7 @@
 // Files: opening, reading, writing and closing them, and their attributes.
 
 import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
 import type { AttributeChanges } from '../../posix/attributes.ts'
 import { FsError } from '../../posix/errors.ts'
 import { O_EXCL, O_TRUNC, opensForWrite, S_ISGID, S_ISUID } from '../../posix/mode.ts'
@@ -51,6 +52,7 @@ export async function setAttributes(
   const node = state.nodes.get(id)
   if (node.writes !== undefined && changes.size === undefined) await node.writes.settle(context)
   const { size } = changes
+  if (size !== undefined) state.caches.unfinished.drop(id)
   if (size !== undefined && node.writes !== undefined) {
     await node.writes.truncate(context, size, () => setattr(state, context, node, changes))
   } else {
@@ -97,15 +99,14 @@ export function open(state: ClientState, context: CallContext, id: NodeId, flags
 /** The attributes of the node are known as an open has to know them. */
 function opened(state: ClientState, context: CallContext, node: NfsNode, flags: number): Opened {
   const { caches } = state
-  const known = caches.attributes.known(node.id)
-  if (known === undefined) throw new FsError('ESTALE')
-  const { keepCache } = caches.pages.open(node.id, known)
+  const kept = caches.open(node)
+  if (kept === undefined) throw new FsError('ESTALE')
   const handle = state.nextHandle()
   const writes = opensForWrite(flags)
   const credential = state.connection.credentialOf(context)
-  state.files.set(handle, { node, writes, credential })
+  state.files.set(handle, { node, writes, credential, direct: (flags & constants.O_DIRECT) !== 0 })
   if (writes) state.writesOf(node, credential).opened(handle, credential)
-  return { handle, keepCache }
+  return { handle, ...kept }
 }
 
 export async function create(
@@ -157,7 +158,9 @@ export function read(
   handle: Handle,
   { offset, length }: { readonly offset: number; readonly length: number },
 ): Awaitable<Uint8Array> {
-  const { node } = state.openFile(handle)
+  const { node, direct } = state.openFile(handle)
+  const unfinished = direct ? undefined : state.caches.unfinishedBytes(node, offset, length)
+  if (unfinished !== undefined) return unfinished
   const { writes } = node
   if (writes === undefined || writes.idle) return readServer(state, context, node, { offset, length })
   const before = writes.kept(offset, length)

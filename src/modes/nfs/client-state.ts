@@ -24,6 +24,8 @@ export interface OpenFile {
   /** Of who opened it. */
   readonly credential: OpaqueAuth
   readonly writes: boolean
+  /** O_DIRECT: reads are of what the server has. */
+  readonly direct: boolean
 }
 
 export interface ClientStateOptions {
