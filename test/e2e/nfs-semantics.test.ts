@@ -247,6 +247,103 @@ assert open("cut", "rb").read() == content(15000)[:13000] + bytes(1000) + b"more
   })
 })
 
+describe('a listing from the cache', () => {
+  let lab: NfsLab
+
+  beforeAll(async () => {
+    lab = await NfsLab.start({ mounts: [] })
+  })
+  afterAll(() => lab?.end())
+
+  const listed = async (directory: string): Promise<string[]> => (await readdir(directory)).sort()
+
+  test('costs one GETATTR, or none with nocto', async () => {
+    const cto = await lab.mount([LONG])
+    const nocto = await lab.mount([LONG, 'nocto'])
+    await mkdir(join(cto, 'd'))
+    for (const name of ['one', 'two']) await writeFile(join(cto, 'd', name), '')
+    for (const mount of [cto, nocto]) {
+      await stat(join(mount, 'd'))
+      expect(await callsOf(mount, () => listed(join(mount, 'd')))).toEqual({ READDIRPLUS: 1 })
+    }
+    for (let again = 0; again < 2; again++) {
+      expect(await callsOf(cto, () => listed(join(cto, 'd')))).toEqual({ GETATTR: 1 })
+      expect(await callsOf(nocto, () => listed(join(nocto, 'd')))).toEqual({})
+    }
+  })
+
+  test('shows own changes at once, and those of others at the next open', async () => {
+    const [a, b] = [await lab.mount([LONG]), await lab.mount([LONG])]
+    const [inA, inB] = [join(a, 'changing'), join(b, 'changing')]
+    await mkdir(inA)
+    const see = async (...names: string[]): Promise<void> => {
+      // The second time from the cache.
+      for (let again = 0; again < 2; again++) for (const side of [inA, inB]) expect(await listed(side)).toEqual(names)
+    }
+    await see()
+    await writeFile(join(inA, 'one'), '')
+    await see('one')
+    await writeFile(join(inB, 'two'), '')
+    await see('one', 'two')
+    await rename(join(inA, 'two'), join(inA, 'three'))
+    await see('one', 'three')
+    await mkdir(join(inB, 'four'))
+    await rename(join(inB, 'three'), join(inB, 'four', 'three'))
+    await see('four', 'one')
+    await unlink(join(inA, 'one'))
+    await see('four')
+    // Of this removal the kernel does not know: the silly name goes with the last close.
+    const file = await open(join(inA, 'five'), 'w')
+    await unlink(join(inA, 'five'))
+    expect((await listed(inA)).length).toBe(2)
+    expect((await listed(inA)).length).toBe(2)
+    await file.close()
+    await expect.poll(() => listed(inA)).toEqual(['four'])
+    await see('four')
+  })
+
+  test('nocto: shows the change of another when the attributes are not believed any more, also to who keeps it open', async () => {
+    const [a, b] = [await lab.mount([]), await lab.mount(['nocto', 'actimeo=2'])]
+    await mkdir(join(a, 'slow'))
+    await writeFile(join(a, 'slow', 'one'), '')
+    await python(
+      b,
+      `
+import ctypes, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
+libc.rewinddir.argtypes = libc.readdir.argtypes = [ctypes.c_void_p]
+directory = libc.opendir(b"slow")
+def names():
+    libc.rewinddir(directory)
+    found = set()
+    while entry := libc.readdir(directory): found.add(ctypes.string_at(entry + 19).decode())
+    return found - {".", ".."}
+assert names() == names() == {"one"}
+open("${join(a, 'slow', 'two')}", "w").close()
+end = time.monotonic() + 20
+while names() != {"one", "two"}: assert time.monotonic() < end, names(); time.sleep(0.1)`,
+    )
+    await writeFile(join(a, 'slow', 'three'), '')
+    await expect.poll(() => listed(join(b, 'slow')), { timeout: 20_000 }).toEqual(['one', 'three', 'two'])
+  })
+
+  test('of many names, whose attributes are then asked for one by one, costs few calls', async () => {
+    const [a, b] = [await lab.mount([LONG]), await lab.mount([LONG])]
+    await python(
+      a,
+      'os.mkdir("many")\nfor at in range(1000): os.close(os.open(f"many/{at}", os.O_CREAT | os.O_WRONLY))',
+    )
+    await python(b, 'assert len(os.listdir("many")) == 1000')
+    const { LOOKUP, READDIRPLUS, ...others } = await callsOf(b, () =>
+      python(b, 'for name in os.listdir("many"): assert os.stat(f"many/{name}").st_size == 0'),
+    )
+    expect(others).toEqual({ GETATTR: 1 })
+    expect(LOOKUP).toBeLessThanOrEqual(16)
+    expect(READDIRPLUS).toBeLessThanOrEqual(5)
+  })
+})
+
 describe('NFS mount options', () => {
   let lab: NfsLab
   let writer: string

@@ -21,6 +21,7 @@ import type { ClientState } from './client-state.ts'
 import { type Caller, failureOf } from './connection.ts'
 import type { ProgramWrite } from './file-writes.ts'
 import { covers, overlay } from './kept-ranges.ts'
+import { lookAhead } from './look-ahead.ts'
 import { NFS3, type Result } from './nfs3.ts'
 import { sattr3Of } from './nfs3-attributes.ts'
 import { NFS3_CREATEVERFSIZE } from './nfs3-types.ts'
@@ -40,7 +41,14 @@ export function getAttributes(state: ClientState, context: CallContext, id: Node
 
 function freshReply(state: ClientState, context: CallContext, node: NfsNode): Awaitable<AttributesReply> {
   const believed = state.caches.attributes.get(node.id) === undefined ? undefined : state.caches.reply(node)
-  return believed ?? state.revalidate(node, context).then(() => state.reply(node, context))
+  return believed ?? askedReply(state, context, node)
+}
+
+async function askedReply(state: ClientState, context: CallContext, node: NfsNode): Promise<AttributesReply> {
+  const parent = node.parent === undefined ? undefined : state.nodes.find(node.parent)
+  if (parent !== undefined && (await lookAhead(state, context, parent))) return freshReply(state, context, node)
+  await state.revalidate(node, context)
+  return state.reply(node, context)
 }
 
 export async function setAttributes(

@@ -55,6 +55,8 @@ export class ClientState {
   readonly files = new Map<Handle, OpenFile>()
   /** Silly names that are being removed: a directory is empty only after that. */
   readonly removing = new Set<Promise<void>>()
+  /** Directories that are being looked through (look-ahead.ts). */
+  readonly sweeps = new Map<NodeId, Promise<void>>()
   /** Of all files of this mount. */
   appends = NO_FINDINGS
   /** Absent with `nolock`. */

@@ -15,6 +15,8 @@ export class NfsNode {
   stale = false
   /** Until when the kernel believes the attributes that it was told, in milliseconds since the epoch. */
   toldUntilMs = 0
+  /** The directory of the name that the kernel was told last. */
+  parent: NodeId | undefined
   /** Of a file that was opened for writing. */
   writes: FileWrites | undefined
   /** Somebody holds a lock of it at the server, or is about to. */
