@@ -381,6 +381,17 @@ describe('NFS mount options', () => {
     expect((await stat(join(mount, 'h'))).size).toBe(0)
   })
 
+  test('lookupcache=none: each name is asked for, listed or not', async () => {
+    const mount = await lab.mount([LONG, 'lookupcache=none'])
+    const make = 'os.mkdir("asked")\nfor at in range(40): os.close(os.open(f"asked/{at}", os.O_CREAT | os.O_WRONLY))'
+    await python(writer, make)
+    const look = 'for name in os.listdir("asked"): os.stat(f"asked/{name}")'
+    await python(mount, look)
+    const { LOOKUP, READDIRPLUS } = await callsOf(mount, () => python(mount, look))
+    expect(LOOKUP).toBeGreaterThanOrEqual(40)
+    expect(READDIRPLUS).toBe(undefined)
+  })
+
   test('nocto: an open believes what it knows', async () => {
     const mount = await lab.mount([LONG, 'nocto'])
     await writeFile(join(writer, 'n'), 'one')

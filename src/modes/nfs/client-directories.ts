@@ -12,6 +12,8 @@ import type { NfsNode } from './nodes.ts'
 
 const { READDIR, READDIRPLUS } = NFS3.procedures
 export const NO_VERIFIER = Buffer.alloc(NFS3_COOKIEVERFSIZE)
+/** After which a directory that stays open is looked at: by then its attributes came with the names. */
+const FIRST_RECHECK_MS = 1000
 /** Stands for cookies beyond what a position may be: servers choose all 64 bits as they like. */
 const FIRST_ALIAS = 2 ** 52
 /** d_type of what is not known (DT_UNKNOWN). */
@@ -77,7 +79,7 @@ export class DirectoryListing {
   constructor(state: ClientState, node: NfsNode) {
     this.#state = state
     this.node = node
-    this.#recheck = this.#watch(state.caches.attributes.ttlMs(node.id))
+    this.#recheck = this.#watch(FIRST_RECHECK_MS)
   }
 
   /** It may be listed from the start again, and a change by somebody else has to show when the attributes are not believed. */

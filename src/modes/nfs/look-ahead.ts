@@ -10,7 +10,8 @@ const MAX_CALLS = 16
 
 /** Has the server tell of all names of a directory, if many were asked for one by one. True: it is worth looking again. */
 export async function lookAhead(state: ClientState, context: CallContext, directory: NfsNode): Promise<boolean> {
-  if (!state.caches.listings.missed(directory.id)) return false
+  // With `lookupcache=none` a name is asked for each time.
+  if (state.options.lookupCaching === 'none' || !state.caches.listings.missed(directory.id)) return false
   const sweep = state.sweeps.get(directory.id) ?? sweepOnce(state, context, directory)
   state.sweeps.set(directory.id, sweep)
   await sweep
