@@ -2,7 +2,7 @@
 // holds, or was never told of.
 import { O_TRUNC } from '../posix/mode.ts'
 import { chain, orUndo } from '../vfs/awaitable.ts'
-import type { AbsentEntry, Awaitable, Entry, NodeId, Opened } from '../vfs/filesystem.ts'
+import type { AbsentEntry, Awaitable, Entry, NodeId, Opened, OpenedDirectory } from '../vfs/filesystem.ts'
 import { ARGUMENTS } from './arguments.ts'
 import type { DirectoryReply } from './directory.ts'
 import * as P from './protocol.ts'
@@ -40,9 +40,9 @@ export function putCreated(s: Session, result: { entry: Entry; opened: Opened })
   return putOpen(s, result.entry.node, result.opened, s.reply.putEntry(result.entry))
 }
 
-export function putOpenDirectory(s: Session, opened: { handle: number; keepCache?: boolean }): number {
-  const flags = opened.keepCache ? P.FOPEN.CACHE_DIR | P.FOPEN.KEEP_CACHE : 0
-  return s.reply.putOpen({ handle: opened.handle, flags, backingId: 0 })
+export function putOpenDirectory(s: Session, { handle, cache, keepCache }: OpenedDirectory): number {
+  const flags = (cache ? P.FOPEN.CACHE_DIR : 0) | (keepCache ? P.FOPEN.KEEP_CACHE : 0)
+  return s.reply.putOpen({ handle, flags, backingId: 0 })
 }
 
 export function release(s: Session): Awaitable<void> {

@@ -25,6 +25,7 @@ import {
   type NewNode,
   type NodeId,
   type Opened,
+  type OpenedDirectory,
   type ReadResult,
   type Renaming,
   ROOT_NODE,
@@ -285,7 +286,7 @@ class ControlledFileSystem implements FileSystem {
     if (handle < CONTROL_NODES) return this.#inner.fsync(context, handle, dataOnly)
   }
 
-  openDirectory(context: CallContext, node: NodeId): Awaitable<{ handle: Handle; keepCache?: boolean }> {
+  openDirectory(context: CallContext, node: NodeId): Awaitable<OpenedDirectory> {
     return node >= CONTROL_NODES ? this.#tree.openDirectory(node) : this.#inner.openDirectory(context, node)
   }
 

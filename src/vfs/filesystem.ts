@@ -68,6 +68,18 @@ export interface Opened {
   readonly nonSeekable?: boolean
 }
 
+/** What an open of a directory decides about the kernel's cache of its names. Attributes have times to live of their own. */
+export interface OpenedDirectory {
+  readonly handle: Handle
+  /**
+   * The kernel may cache what this handle lists, and list from its cache. It drops what this mount changes; for the rest,
+   * and whether earlier names are still right, the file system has to care: `keepCache`, and `KernelCache.invalidateData`.
+   */
+  readonly cache?: boolean
+  /** The names cached by earlier opens are still right, as far as they go. */
+  readonly keepCache?: boolean
+}
+
 /** Bytes, or a range of a local file that holds them: sent from there without passing through JavaScript. */
 export type ReadResult = Uint8Array | { readonly fd: number; readonly offset: number; readonly length: number }
 
@@ -182,7 +194,7 @@ export interface CopyRange {
 export interface KernelCache {
   /** Cached attributes of a node. Never waits. False: the kernel does not know the node (yet, or any more). */
   invalidateAttributes(node: NodeId): boolean
-  /** Cached attributes and pages of a node. Resolves when no program can read the old bytes any more. */
+  /** Cached attributes and pages of a node, or names of a directory. Resolves when no program can read the old bytes any more. */
   invalidateData(node: NodeId, offset?: number, length?: number): Promise<void>
   /**
    * One name: it is dropped, and looked up anew when somebody asks. With a directory goes what is mounted inside, and
@@ -297,7 +309,7 @@ export interface FileSystem {
   release(handle: Handle, flockOwner?: bigint): Awaitable<void>
   fsync(context: CallContext, handle: Handle, dataOnly: boolean): Awaitable<void>
 
-  openDirectory(context: CallContext, node: NodeId): Awaitable<{ handle: Handle; keepCache?: boolean }>
+  openDirectory(context: CallContext, node: NodeId): Awaitable<OpenedDirectory>
   /** Adds entries after `cookie` (0: from the start) to `sink` until it is full or there are no more. */
   readDirectory(context: CallContext, handle: Handle, cookie: number, sink: DirectorySink): Awaitable<void>
   releaseDirectory(handle: Handle): Awaitable<void>

@@ -186,6 +186,165 @@ describe('two NFS mounts', () => {
   })
 })
 
+/** Runs Python code in `directory`, with the system calls that it names and no others. */
+const python = (directory: string, code: string): Promise<string> =>
+  run('python3', ['-c', `import os, sys\nos.chdir(sys.argv[1])\n${code}`, directory])
+
+/** As tar unpacks a file, in records of 10 KiB. */
+const UNPACK = `
+def unpack(name, data):
+    fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    for at in range(0, len(data), 10240): os.write(fd, data[at:at + 10240])
+    os.utime(fd, ns=(10**18, 10**18)); os.fchown(fd, 0, 0); os.fchmod(fd, 0o644); os.close(fd)
+def content(size): return bytes((at * 7 + size) % 251 for at in range(size))
+sizes = [1, 4095, 4096, 4097, 10240, 15000, 30720, 70001]
+`
+
+describe('what was written here', () => {
+  let lab: NfsLab
+  let a: string
+  let b: string
+
+  beforeAll(async () => {
+    lab = await NfsLab.start()
+    ;[a, b] = lab.directories as [string, string]
+  })
+  afterAll(() => lab?.end())
+
+  test('is not read from the server', async () => {
+    await python(a, `${UNPACK}for size in sizes: unpack(f"own{size}", content(size))`)
+    const read = `${UNPACK}for size in sizes: assert open(f"own{size}", "rb").read() == content(size), size`
+    expect(await callsOf(a, () => python(a, read))).toEqual({ GETATTR: 8 })
+    expect(await callsOf(a, () => python(a, read))).toEqual({ GETATTR: 8 })
+    // What somebody else wrote costs one READ, up to what the kernel reads ahead.
+    expect(await callsOf(b, () => python(b, read))).toMatchObject({ GETATTR: 8, READ: 8 })
+  })
+
+  test('is read again once somebody else has changed it, or asks for what the server has', async () => {
+    await python(a, `${UNPACK}for size in sizes: unpack(f"f{size}", content(size))`)
+    await python(b, `${UNPACK}for size in sizes:\n with open(f"f{size}", "r+b") as f: f.seek(size - 1); f.write(b"!")`)
+    const read = `${UNPACK}for size in sizes: assert open(f"f{size}", "rb").read() == content(size)[:-1] + b"!", size`
+    expect((await callsOf(a, () => python(a, read))).READ).toBeGreaterThanOrEqual(8)
+    await python(a, `${UNPACK}unpack("direct", content(100))`)
+    const direct = `${UNPACK}
+import mmap
+fd = os.open("direct", os.O_RDONLY | os.O_DIRECT)
+room = mmap.mmap(-1, 4096)
+assert os.readv(fd, [room]) == 100 and room[:100] == content(100)`
+    expect(await callsOf(a, () => python(a, direct))).toMatchObject({ READ: 1 })
+  })
+
+  test('and cut off is gone', async () => {
+    await python(
+      a,
+      `${UNPACK}
+unpack("cut", content(15000))
+os.truncate("cut", 13000)
+os.truncate("cut", 14000)
+assert open("cut", "rb").read() == content(15000)[:13000] + bytes(1000)
+with open("cut", "ab") as f: f.write(b"more")
+assert open("cut", "rb").read() == content(15000)[:13000] + bytes(1000) + b"more"`,
+    )
+  })
+})
+
+describe('a listing from the cache', () => {
+  let lab: NfsLab
+
+  beforeAll(async () => {
+    lab = await NfsLab.start({ mounts: [] })
+  })
+  afterAll(() => lab?.end())
+
+  const listed = async (directory: string): Promise<string[]> => (await readdir(directory)).sort()
+
+  test('costs one GETATTR, or none with nocto', async () => {
+    const cto = await lab.mount([LONG])
+    const nocto = await lab.mount([LONG, 'nocto'])
+    await mkdir(join(cto, 'd'))
+    for (const name of ['one', 'two']) await writeFile(join(cto, 'd', name), '')
+    for (const mount of [cto, nocto]) {
+      await stat(join(mount, 'd'))
+      expect(await callsOf(mount, () => listed(join(mount, 'd')))).toEqual({ READDIRPLUS: 1 })
+    }
+    for (let again = 0; again < 2; again++) {
+      expect(await callsOf(cto, () => listed(join(cto, 'd')))).toEqual({ GETATTR: 1 })
+      expect(await callsOf(nocto, () => listed(join(nocto, 'd')))).toEqual({})
+    }
+  })
+
+  test('shows own changes at once, and those of others at the next open', async () => {
+    const [a, b] = [await lab.mount([LONG]), await lab.mount([LONG])]
+    const [inA, inB] = [join(a, 'changing'), join(b, 'changing')]
+    await mkdir(inA)
+    const see = async (...names: string[]): Promise<void> => {
+      // The second time from the cache.
+      for (let again = 0; again < 2; again++) for (const side of [inA, inB]) expect(await listed(side)).toEqual(names)
+    }
+    await see()
+    await writeFile(join(inA, 'one'), '')
+    await see('one')
+    await writeFile(join(inB, 'two'), '')
+    await see('one', 'two')
+    await rename(join(inA, 'two'), join(inA, 'three'))
+    await see('one', 'three')
+    await mkdir(join(inB, 'four'))
+    await rename(join(inB, 'three'), join(inB, 'four', 'three'))
+    await see('four', 'one')
+    await unlink(join(inA, 'one'))
+    await see('four')
+    // Of this removal the kernel does not know: the silly name goes with the last close.
+    const file = await open(join(inA, 'five'), 'w')
+    await unlink(join(inA, 'five'))
+    expect((await listed(inA)).length).toBe(2)
+    expect((await listed(inA)).length).toBe(2)
+    await file.close()
+    await expect.poll(() => listed(inA)).toEqual(['four'])
+    await see('four')
+  })
+
+  test('nocto: shows the change of another when the attributes are not believed any more, also to who keeps it open', async () => {
+    const [a, b] = [await lab.mount([]), await lab.mount(['nocto', 'actimeo=2'])]
+    await mkdir(join(a, 'slow'))
+    await writeFile(join(a, 'slow', 'one'), '')
+    await python(
+      b,
+      `
+import ctypes, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
+libc.rewinddir.argtypes = libc.readdir.argtypes = [ctypes.c_void_p]
+directory = libc.opendir(b"slow")
+def names():
+    libc.rewinddir(directory)
+    found = set()
+    while entry := libc.readdir(directory): found.add(ctypes.string_at(entry + 19).decode())
+    return found - {".", ".."}
+assert names() == names() == {"one"}
+open("${join(a, 'slow', 'two')}", "w").close()
+end = time.monotonic() + 20
+while names() != {"one", "two"}: assert time.monotonic() < end, names(); time.sleep(0.1)`,
+    )
+    await writeFile(join(a, 'slow', 'three'), '')
+    await expect.poll(() => listed(join(b, 'slow')), { timeout: 20_000 }).toEqual(['one', 'three', 'two'])
+  })
+
+  test('of many names, whose attributes are then asked for one by one, costs few calls', async () => {
+    const [a, b] = [await lab.mount([LONG]), await lab.mount([LONG])]
+    await python(
+      a,
+      'os.mkdir("many")\nfor at in range(1000): os.close(os.open(f"many/{at}", os.O_CREAT | os.O_WRONLY))',
+    )
+    await python(b, 'assert len(os.listdir("many")) == 1000')
+    const { LOOKUP, READDIRPLUS, ...others } = await callsOf(b, () =>
+      python(b, 'for name in os.listdir("many"): assert os.stat(f"many/{name}").st_size == 0'),
+    )
+    expect(others).toEqual({ GETATTR: 1 })
+    expect(LOOKUP).toBeLessThanOrEqual(16)
+    expect(READDIRPLUS).toBeLessThanOrEqual(5)
+  })
+})
+
 describe('NFS mount options', () => {
   let lab: NfsLab
   let writer: string
@@ -221,6 +380,17 @@ describe('NFS mount options', () => {
     await expect(stat(join(mount, 'h'))).rejects.toMatchObject({ code: 'ENOENT' })
     await writeFile(join(writer, 'h'), '')
     expect((await stat(join(mount, 'h'))).size).toBe(0)
+  })
+
+  test('lookupcache=none: each name is asked for, listed or not', async () => {
+    const mount = await lab.mount([LONG, 'lookupcache=none'])
+    const make = 'os.mkdir("asked")\nfor at in range(40): os.close(os.open(f"asked/{at}", os.O_CREAT | os.O_WRONLY))'
+    await python(writer, make)
+    const look = 'for name in os.listdir("asked"): os.stat(f"asked/{name}")'
+    await python(mount, look)
+    const { LOOKUP, READDIRPLUS } = await callsOf(mount, () => python(mount, look))
+    expect(LOOKUP).toBeGreaterThanOrEqual(40)
+    expect(READDIRPLUS).toBe(undefined)
   })
 
   test('nocto: an open believes what it knows', async () => {

@@ -10,18 +10,24 @@ import {
   type OwnChange,
 } from '../../vfs/attribute-cache.ts'
 import type { AbsentEntry, AttributesReply, Entry, KernelCache, NodeId } from '../../vfs/filesystem.ts'
+import { CachedListings } from './cached-listings.ts'
 import { CloseToOpen } from './close-to-open.ts'
 import { NameCache } from './name-cache.ts'
+import { type NameAhead, NamesAhead } from './names-ahead.ts'
 import { attributesOf, consistencyOf } from './nfs3-attributes.ts'
 import type { Fattr3, WccData } from './nfs3-types.ts'
 import type { NfsNode } from './nodes.ts'
 import type { NfsOptions } from './options.ts'
+import { UnfinishedPages } from './unfinished-pages.ts'
 
 /** Ids are never used twice, so neither are generations needed. */
 const GENERATION = 1
 
 /** Names that are taken back one by one. */
 const MAX_NOTIFIED = 512
+
+/** Between two looks at a directory that stays open. */
+const MIN_RECHECK_MS = 1000
 
 export interface CachesOptions extends Pick<NfsOptions, 'attributeTimeouts' | 'closeToOpen' | 'lookupCaching'> {
   readonly now: () => number
@@ -35,16 +41,22 @@ export class ClientCaches {
   readonly pages: CloseToOpen
   /** The kernel had no room to be told to drop the pages of a node. */
   onPagesStayed: (node: NfsNode) => void = () => {}
+  readonly listings: CachedListings
+  readonly ahead = new NamesAhead()
+  readonly unfinished = new UnfinishedPages()
   readonly #now: () => number
   readonly #blockSize: number
+  readonly #fileMinMs: number
   #kernel: KernelCache | undefined
 
   constructor({ attributeTimeouts, closeToOpen, lookupCaching, now, blockSize }: CachesOptions) {
     this.attributes = new AttributeCache({ timeouts: attributeTimeouts, now })
     this.names = new NameCache({ caching: lookupCaching, now })
     this.pages = new CloseToOpen({ closeToOpen })
+    this.listings = new CachedListings({ closeToOpen, enabled: attributeTimeouts.directory.maxMs > 0, now })
     this.#now = now
     this.#blockSize = blockSize
+    this.#fileMinMs = attributeTimeouts.file.minMs
   }
 
   attach(kernel: KernelCache): void {
@@ -64,6 +76,7 @@ export class ClientCaches {
 
   /** Before each call that changes a node. It has to be ended, whatever becomes of it. */
   begin(node: NfsNode): OwnChange {
+    this.#listingIs(this.listings.changed(node.id), node)
     return this.attributes.beginChange(node.id)
   }
 
@@ -72,12 +85,20 @@ export class ClientCaches {
     const before = wcc && consistencyOf(wcc).before
     const after = wcc?.after && attributesOf(wcc.after, this.#blockSize)
     this.#updated(node, this.attributes.endChange(change, { before, after }))
+    this.#listingIs(this.listings.changed(node.id), node)
   }
 
   /** We gave a name to a node, or took it away (`node` 0), and the server agreed: see `NameCache.changed`. */
   named(parent: NfsNode, name: string, node: number, wcc: WccData): void {
     const after = wcc.after && attributesOf(wcc.after, this.#blockSize)
+    this.ahead.changed(parent.id, name)
     this.names.changed(parent.id, name, { node, after, order: this.attributes.lastOrder })
+  }
+
+  /** Nobody can tell any more where a name leads. */
+  dropName(parent: NfsNode, name: string): void {
+    this.ahead.changed(parent.id, name)
+    this.names.drop(parent.id, name)
   }
 
   /** What a LOOKUP or a listing found. `directory`: the attributes that came along. */
@@ -105,6 +126,42 @@ export class ClientCaches {
     return inDoubt ? undefined : this.shown(node)?.size
   }
 
+  /** A program opens a file: whether the kernel may keep its pages. Undefined: nothing is known of it. */
+  open(node: NfsNode): { readonly keepCache: boolean } | undefined {
+    const known = this.attributes.known(node.id)
+    const opened = known && this.pages.open(node.id, known)
+    if (opened?.keepCache === false) this.unfinished.drop(node.id)
+    return opened
+  }
+
+  /** A program opens a directory, and the server was asked if `mustAskToList`. */
+  openDirectory(node: NfsNode): { readonly cache: boolean; readonly keepCache: boolean } {
+    return this.listings.open(node.id, this.attributes.known(node.id))
+  }
+
+  mustAskToList(node: NfsNode): boolean {
+    return this.listings.mustAsk(node.id, this.attributes.get(node.id) !== undefined)
+  }
+
+  /** What was told of a name before anybody asked. */
+  takeAhead(parent: NfsNode, name: string): NameAhead | undefined {
+    return this.ahead.take(parent.id, name, this.attributes.get(parent.id), this.#now() - this.#fileMinMs)
+  }
+
+  /** A program has had a directory open for long and may list it again. Milliseconds after which to ask this again. */
+  recheckListing(node: NfsNode): number {
+    const ttlMs = this.attributes.ttlMs(node.id)
+    if (ttlMs === 0) this.#listingIs(this.listings.changed(node.id), node)
+    return Math.max(ttlMs, MIN_RECHECK_MS)
+  }
+
+  /** What the kernel asks for only because it was not given whole pages; undefined: the server is to be asked. */
+  unfinishedBytes(node: NfsNode, offset: number, length: number): Uint8Array | undefined {
+    if (this.attributes.get(node.id) === undefined) return undefined
+    const size = this.size(node)
+    return size === undefined ? undefined : this.unfinished.take(node.id, { offset, length, size })
+  }
+
   /** Undefined: nothing is known of it. */
   reply(node: NfsNode): AttributesReply | undefined {
     const attributes = this.shown(node)
@@ -116,6 +173,7 @@ export class ClientCaches {
 
   /** The answer to a lookup that was counted. */
   entry(parent: NfsNode, node: NfsNode, reply: AttributesReply): Entry {
+    node.parent = parent.id
     const nameTtlMs = this.names.ttlMs(this.attributes.ttlMs(parent.id)).present
     return { node: node.id, generation: GENERATION, nameTtlMs, ...reply }
   }
@@ -138,6 +196,7 @@ export class ClientCaches {
 
   /** The kernel's pages do not show what the file has. Resolves when they are gone; false: there was no room to say so. */
   async dropPages(node: NfsNode, offset?: number, length?: number): Promise<boolean> {
+    this.unfinished.drop(node.id)
     const dropped = this.#kernel?.invalidateData(node.id, offset, length).then(() => true)
     return (await dropped?.catch(() => false)) ?? true
   }
@@ -146,6 +205,9 @@ export class ClientCaches {
     this.attributes.forget(node.id)
     this.names.forget(node.id)
     this.pages.forget(node.id)
+    this.unfinished.drop(node.id)
+    this.listings.forget(node.id)
+    this.ahead.drop(node.id)
   }
 
   #updated(node: NfsNode, update: AttributeUpdate): void {
@@ -155,6 +217,8 @@ export class ClientCaches {
       return
     }
     const invalidate = this.pages.update(update) === 'invalidate'
+    this.#listingIs(this.listings.update(update), node)
+    this.ahead.update(update)
     const isParent = isDirectory(this.attributes.known(node.id)?.attributes.mode ?? 0)
     const names = isParent ? this.names.update(update) : []
     // What the kernel was told may still be believed there for a while, and is wrong.
@@ -176,6 +240,11 @@ export class ClientCaches {
     for (const name of names) this.#kernel?.expireName(parent.id, name).catch(() => undefined)
   }
 
+  #listingIs(effect: 'nothing' | 'invalidate', node: NfsNode): void {
+    if (effect === 'invalidate')
+      this.#kernel?.invalidateData(node.id).catch(() => this.listings.notInvalidated(node.id))
+  }
+
   #invalidate(node: NfsNode): void {
     const done = (ok: boolean) => () => {
       if (!ok) this.onPagesStayed(node)
@@ -183,6 +252,7 @@ export class ClientCaches {
     }
     // What is read from now on gets into pages after the old ones are gone.
     node.cached = false
+    this.unfinished.drop(node.id)
     if (this.#kernel === undefined) done(true)()
     else this.#kernel.invalidateData(node.id).then(done(true), done(false))
   }

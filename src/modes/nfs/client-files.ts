@@ -1,6 +1,7 @@
 // Files: opening, reading, writing and closing them, and their attributes.
 
 import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
 import type { AttributeChanges } from '../../posix/attributes.ts'
 import { FsError } from '../../posix/errors.ts'
 import { O_EXCL, O_TRUNC, opensForRead, opensForWrite, S_ISGID, S_ISUID } from '../../posix/mode.ts'
@@ -20,6 +21,7 @@ import type { ClientState } from './client-state.ts'
 import { type Caller, failureOf } from './connection.ts'
 import type { ProgramWrite } from './file-writes.ts'
 import { covers, overlay } from './kept-ranges.ts'
+import { lookAhead } from './look-ahead.ts'
 import { NFS3, type Result } from './nfs3.ts'
 import { sattr3Of } from './nfs3-attributes.ts'
 import { NFS3_CREATEVERFSIZE } from './nfs3-types.ts'
@@ -39,7 +41,14 @@ export function getAttributes(state: ClientState, context: CallContext, id: Node
 
 function freshReply(state: ClientState, context: CallContext, node: NfsNode): Awaitable<AttributesReply> {
   const believed = state.caches.attributes.get(node.id) === undefined ? undefined : state.caches.reply(node)
-  return believed ?? state.revalidate(node, context).then(() => state.reply(node, context))
+  return believed ?? askedReply(state, context, node)
+}
+
+async function askedReply(state: ClientState, context: CallContext, node: NfsNode): Promise<AttributesReply> {
+  const parent = node.parent === undefined ? undefined : state.nodes.find(node.parent)
+  if (parent !== undefined && (await lookAhead(state, context, parent))) return freshReply(state, context, node)
+  await state.revalidate(node, context)
+  return state.reply(node, context)
 }
 
 export async function setAttributes(
@@ -51,6 +60,7 @@ export async function setAttributes(
   const node = state.nodes.get(id)
   if (node.writes !== undefined && changes.size === undefined) await node.writes.settle(context)
   const { size } = changes
+  if (size !== undefined) state.caches.unfinished.drop(id)
   if (size !== undefined && node.writes !== undefined) {
     await node.writes.truncate(context, size, () => setattr(state, context, node, changes))
   } else {
@@ -97,18 +107,17 @@ export function open(state: ClientState, context: CallContext, id: NodeId, flags
 /** The attributes of the node are known as an open has to know them. */
 function opened(state: ClientState, context: CallContext, node: NfsNode, flags: number): Opened {
   const { caches } = state
-  const known = caches.attributes.known(node.id)
-  if (known === undefined) throw new FsError('ESTALE')
-  const { keepCache } = caches.pages.open(node.id, known)
-  if (!keepCache) node.cached = false
+  const kept = caches.open(node)
+  if (kept === undefined) throw new FsError('ESTALE')
+  if (!kept.keepCache) node.cached = false
   const handle = state.nextHandle()
   const writes = opensForWrite(flags)
   const credential = state.connection.credentialOf(context)
-  state.files.set(handle, { node, writes, credential })
+  state.files.set(handle, { node, writes, credential, direct: (flags & constants.O_DIRECT) !== 0 })
   if (writes) state.writesOf(node, credential).opened(handle, credential)
   if (state.uncached) return { handle, directIo: true }
   if (opensForRead(flags)) state.openFiles.opened(node, handle, credential)
-  return { handle, keepCache }
+  return { handle, ...kept }
 }
 
 export async function create(
@@ -160,7 +169,9 @@ export function read(
   handle: Handle,
   { offset, length }: { readonly offset: number; readonly length: number },
 ): Awaitable<Uint8Array> {
-  const { node } = state.openFile(handle)
+  const { node, direct } = state.openFile(handle)
+  const unfinished = direct ? undefined : state.caches.unfinishedBytes(node, offset, length)
+  if (unfinished !== undefined) return unfinished
   const { writes } = node
   if (writes === undefined || writes.idle) return readServer(state, context, node, { offset, length })
   const before = writes.kept(offset, length)

@@ -5,6 +5,7 @@ import { isDirectory, S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } fro
 import type { AbsentEntry, Awaitable, CallContext, Entry, NewNode, NodeId, Renaming } from '../../vfs/filesystem.ts'
 import type { ClientState } from './client-state.ts'
 import { type Caller, failureOf } from './connection.ts'
+import { lookAhead } from './look-ahead.ts'
 import { type Arguments, NFS3, type Result } from './nfs3.ts'
 import { sattr3Of, splitDevice } from './nfs3-attributes.ts'
 import type { NfsNode } from './nodes.ts'
@@ -33,7 +34,10 @@ export function lookup(
 }
 
 async function askName(state: ClientState, context: CallContext, parent: NfsNode, name: string) {
-  const found = await state.ask(parent, name, context)
+  const { caches } = state
+  let ahead = caches.takeAhead(parent, name)
+  if (ahead === undefined && (await lookAhead(state, context, parent))) ahead = caches.takeAhead(parent, name)
+  const found = ahead ?? (await state.ask(parent, name, context))
   if (found === undefined) return state.caches.absent(parent)
   const entry = await state.entry(parent, found.object, context, found)
   state.caches.found(parent, name, entry.node, found.directory, found.request)
@@ -194,7 +198,7 @@ async function removing(
     caches.end(parent, change, result?.directory)
   }
   // What is not there any more is not to be believed either.
-  if (result.status === 'NFS3ERR_NOENT') caches.names.drop(parent.id, name)
+  if (result.status === 'NFS3ERR_NOENT') caches.dropName(parent, name)
   if (result.status !== 'NFS3_OK') throw failureOf(result)
   caches.named(parent, name, 0, result.directory)
 }
@@ -302,7 +306,7 @@ async function renameCall(
   }
   if (result.status !== 'NFS3_OK') throw failureOf(result)
   caches.named(parent, name, 0, result.fromDirectory)
-  if (node === undefined) caches.names.drop(newParent.id, newName)
+  if (node === undefined) caches.dropName(newParent, newName)
   else {
     caches.named(newParent, newName, node.id, result.toDirectory)
     // Its ctime moves, and the number of links when both names were its own.

@@ -25,6 +25,8 @@ export interface OpenFile {
   /** Of who opened it. */
   readonly credential: OpaqueAuth
   readonly writes: boolean
+  /** O_DIRECT: reads are of what the server has. */
+  readonly direct: boolean
 }
 
 export interface ClientStateOptions {
@@ -56,6 +58,8 @@ export class ClientState {
   readonly files = new Map<Handle, OpenFile>()
   /** Silly names that are being removed: a directory is empty only after that. */
   readonly removing = new Set<Promise<void>>()
+  /** Directories that are being looked through (look-ahead.ts). */
+  readonly sweeps = new Map<NodeId, Promise<void>>()
   /** Of all files of this mount. */
   appends = NO_FINDINGS
   /** Absent with `nolock`. */

@@ -21,6 +21,7 @@ import type {
   NewNode,
   NodeId,
   Opened,
+  OpenedDirectory,
   ReadResult,
   Renaming,
 } from '../../vfs/filesystem.ts'
@@ -70,6 +71,7 @@ export class NfsFileSystem implements FileSystem {
   async #detach(): Promise<void> {
     const { files: open, room, connection, removing, locks } = this.#state
     for (const handle of [...open.keys()]) files.release(this.#state, handle)
+    for (const handle of [...this.#directories.keys()]) this.releaseDirectory(handle)
     const flushes = [...room.files].map((file) => file.flush(undefined, NO_HANDLE, 'committed'))
     let cancel = (): void => {}
     const patience = new Promise<void>((resolve) => {
@@ -169,10 +171,16 @@ export class NfsFileSystem implements FileSystem {
     return files.flush(this.#state, context, handle, 'committed')
   }
 
-  openDirectory(_context: CallContext, node: NodeId): { handle: Handle } {
-    const handle = this.#state.nextHandle()
-    this.#directories.set(handle, new DirectoryListing(this.#state, this.#state.nodes.get(node)))
-    return { handle }
+  openDirectory(context: CallContext, id: NodeId): Awaitable<OpenedDirectory> {
+    const state = this.#state
+    const node = state.nodes.get(id)
+    const opened = (): OpenedDirectory => {
+      const handle = state.nextHandle()
+      const cached = state.caches.openDirectory(node)
+      this.#directories.set(handle, new DirectoryListing(state, node))
+      return { handle, ...cached }
+    }
+    return state.caches.mustAskToList(node) ? state.revalidate(node, context).then(opened) : opened()
   }
 
   readDirectory(context: CallContext, handle: Handle, cookie: number, sink: DirectorySink): Promise<void> {
@@ -182,6 +190,7 @@ export class NfsFileSystem implements FileSystem {
   }
 
   releaseDirectory(handle: Handle): void {
+    this.#directories.get(handle)?.close()
     this.#directories.delete(handle)
   }
 

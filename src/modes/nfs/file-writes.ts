@@ -112,6 +112,7 @@ export class FileWrites {
     room.add(this)
     if (!this.#appends.watching) this.#appends.begin(caches.size(node))
     if (append) this.#appends.appended(offset, offset + data.length)
+    caches.unfinished.wrote(node.id, offset, data)
     this.#run(this.#machine.write(offset, data))
     return data.length
   }

@@ -58,7 +58,8 @@ export function fattr3Of(a: Attributes, fsid: bigint): Fattr3 {
   }
 }
 
-const changeOf = ({ size, mtime, ctime }: WccAttr): ChangeAttributes => ({
+/** What a server says of when a file or directory changed, as caches compare it. */
+export const changeOf = ({ size, mtime, ctime }: WccAttr): ChangeAttributes => ({
   size,
   mtime: timespec(mtime),
   ctime: timespec(ctime),

@@ -17,6 +17,8 @@ export class NfsNode {
   toldUntilMs = 0
   /** Bytes of it were read or written since the kernel was last told to drop its pages: it may have some. */
   cached = false
+  /** The directory of the name that the kernel was told last. */
+  parent: NodeId | undefined
   /** Of a file that was opened for writing. */
   writes: FileWrites | undefined
   /** Somebody holds a lock of it at the server, or is about to. */
