@@ -1,6 +1,7 @@
 // The kernel driver: one /dev/fuse connection served by one session.
 import { execFile } from 'node:child_process'
-import { stat } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { stat, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { addon, type FuseDevice } from '../host/addon.ts'
 import { KeepAwake } from '../host/keep-awake.ts'
@@ -78,7 +79,9 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
   device.start()
 
   const agreed = await initialized.promise
-  await learnRoot(target)
+  const root = await learnRoot(target)
+  const { readAheadBytes } = fileSystem.wants ?? {}
+  if (privileged && root !== undefined && readAheadBytes !== undefined) await readAhead(root.dev, readAheadBytes)
   return {
     target,
     abilities: agreed,
@@ -96,9 +99,18 @@ export async function mountKernel(request: MountRequest): Promise<MountedFileSys
  * notification, it drops the answer and refuses whoever wanted to enter (EACCES): so it asks before anybody is there to
  * change something. Not synchronously, since the answer comes from this process.
  */
-async function learnRoot(target: string): Promise<void> {
+async function learnRoot(target: string): Promise<Stats | undefined> {
   const asked = stat(target).catch(() => undefined)
-  await Promise.race([asked, delay(ROOT_MS, undefined, { ref: false })])
+  return await Promise.race([asked, delay(ROOT_MS, undefined, { ref: false })])
+}
+
+/** What INIT offers is no more than the default; beyond it leads the mount's own entry in sysfs. `device`: st_dev. */
+async function readAhead(device: number, bytes: number): Promise<void> {
+  const major = (device >>> 8) & 0xfff
+  const minor = (device & 0xff) | ((device >>> 12) & 0xfff00)
+  const kib = String(Math.floor(bytes / 1024))
+  // Where sysfs is read-only, as in a container, it stays as it is.
+  await writeFile(`/sys/class/bdi/${major}:${minor}/read_ahead_kb`, kib).catch(() => undefined)
 }
 
 /** Unmounts as who may not: through fusermount3. EBUSY while programs use the mount. */

@@ -254,6 +254,11 @@ export interface KernelWishes {
    * - there is no passthrough: a file with `backing` is served from its descriptor, uncached.
    */
   readonly writebackCache?: boolean
+  /**
+   * How far the kernel reads ahead of a program that reads in order. Its default, 128 KiB, is one request at a time: too
+   * little where each takes a way over a network. Root only; otherwise it stays.
+   */
+  readonly readAheadBytes?: number
 }
 
 export interface FileSystem {

@@ -48,6 +48,12 @@ describe('facts of NFS mounts', () => {
     await cli.cleanUp()
   })
 
+  test('the kernel reads ahead far enough for a network', async ({ skip }) => {
+    if (process.geteuid?.() !== 0) skip('only root may say so')
+    const device = (await run('mountpoint', ['-d', a])).trim()
+    expect(await readFile(`/sys/class/bdi/${device}/read_ahead_kb`, 'utf8')).toBe('4096\n')
+  })
+
   test('of a file: seen as, validated at, believed until, and why', async () => {
     await writeFile(join(a, 'f'), 'twelve bytes')
     const file = await open(join(a, 'f'))

@@ -39,7 +39,11 @@ const BLOCK_BYTES = 4096
 /** How long an unmount waits for a server to take what was written and not closed, in milliseconds. */
 const PARTING_MS = 5000
 
+/** Four READs of the largest size at once. */
+const READ_AHEAD_BYTES = 4 * 1024 * 1024
+
 export class NfsFileSystem implements FileSystem {
+  readonly wants = { readAheadBytes: READ_AHEAD_BYTES }
   /** Absent with `nolock`: the kernel keeps locks to this mount. */
   readonly locks?: Locks
   readonly #state: ClientState
