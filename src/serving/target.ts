@@ -24,8 +24,11 @@ export async function targetState(target: string): Promise<TargetState> {
   const unknown = `${target}/.proteus/${randomUUID()}`
   const probe = await runChild('stat', ['-c', '%i', '--', unknown], ANSWER_MS)
   if (probe.status === 'timeout') return 'silent'
-  return probe.stderr.includes('Transport endpoint is not connected') ? 'stale' : 'mounted'
+  return GONE.some((message) => probe.stderr.includes(message)) ? 'stale' : 'mounted'
 }
+
+/** ENOTCONN, and ECONNABORTED for a question that was under way when the server died. */
+const GONE = ['Transport endpoint is not connected', 'Software caused connection abort']
 
 export interface PreparedTarget {
   readonly cleaned: boolean

@@ -2,7 +2,9 @@
 // Whatever happens, no mount, no process and no claim on the data directory stays behind.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { targetState } from '../../src/serving/target.ts'
 import { Cli, parseLines, proteusMain, ready, until } from '../support/cli.ts'
 import { mountsUnder } from '../support/mounts.ts'
 import { Posix } from '../support/posix.ts'
@@ -154,6 +156,19 @@ describe('while programs use the mounts', () => {
     expect(parseLines(down.stdout)).toMatchObject([{ processes: [{ pid: pids[0], ending: 'killed' }] }])
     await nothingIsLeft()
   })
+})
+
+test('a mount whose process dies while it is asked is stale, and is cleaned', async () => {
+  await cli.json('up', ...cli.lab, '--detach')
+  const pids = cli.serving()
+  for (const pid of pids) process.kill(pid, 'SIGSTOP')
+  const asked = targetState(cli.a)
+  // Long enough for the question to reach the kernel; if it did not, the answer is the same.
+  await delay(300)
+  for (const pid of pids) process.kill(pid, 'SIGKILL')
+  expect(await asked).toBe('stale')
+  await cli.json('down', '--data', cli.data)
+  await nothingIsLeft()
 })
 
 test('mount in the foreground unmounts at Ctrl-C, and an interrupted mount is a failure', async () => {
