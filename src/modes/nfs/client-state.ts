@@ -170,10 +170,6 @@ export class ClientState {
     tell(overwrittenBytes, 'of another client overwritten by an append')
     tell(holeBytes, 'missing before an append: another client had truncated the file')
   }
-
-  nodeOf(id: NodeId): NfsNode {
-    return this.nodes.get(id)
-  }
 }
 
 export interface LearnedEntry {

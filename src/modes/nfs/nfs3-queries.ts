@@ -36,6 +36,18 @@ export function lookup(calls: NfsCalls, caller: Caller, { what }: Arguments<'LOO
   }
 }
 
+/** Asks something of one node, whose attributes come along, also with an error. */
+function asking<R extends object>(calls: NfsCalls, caller: Caller, handle: Buffer, ask: (target: Target) => R) {
+  let target: Target | undefined
+  try {
+    target = calls.target(caller, handle)
+    const answer = ask(target)
+    return { status: 'NFS3_OK', attributes: calls.after(target), ...answer } as const
+  } catch (error) {
+    return { status: statusOf(error), attributes: calls.after(target) }
+  }
+}
+
 /** The bits of ACCESS3 that mean something for a node, and what each needs. */
 const NEEDS = [
   [ACCESS3.READ, MAY_READ, 'any'],
@@ -47,32 +59,21 @@ const NEEDS = [
 ] as const
 
 export function access(calls: NfsCalls, caller: Caller, { object, access }: Arguments<'ACCESS'>): Result<'ACCESS'> {
-  let target: Target | undefined
-  try {
-    target = calls.target(caller, object)
-    const attributes = calls.volume.attributes(target.ino)
+  return asking(calls, caller, object, ({ ino, who, access: { readOnly } }) => {
+    const attributes = calls.volume.attributes(ino)
     const kind = isDirectory(attributes.mode) ? 'directory' : 'other'
     let granted = 0
     for (const [bit, mask, where] of NEEDS) {
       if ((access & bit) === 0 || (where !== 'any' && where !== kind)) continue
-      if (mask === MAY_WRITE && target.access.readOnly) continue
-      if (mayAccess(target.who, attributes, mask)) granted |= bit
+      if (mask === MAY_WRITE && readOnly) continue
+      if (mayAccess(who, attributes, mask)) granted |= bit
     }
-    return { status: 'NFS3_OK', attributes: calls.after(target), access: granted }
-  } catch (error) {
-    return { status: statusOf(error), attributes: calls.after(target) }
-  }
+    return { access: granted }
+  })
 }
 
 export function readlink(calls: NfsCalls, caller: Caller, { symlink }: Arguments<'READLINK'>): Result<'READLINK'> {
-  let target: Target | undefined
-  try {
-    target = calls.target(caller, symlink)
-    const data = calls.volume.readlink(target.ino)
-    return { status: 'NFS3_OK', attributes: calls.after(target), data }
-  } catch (error) {
-    return { status: statusOf(error), attributes: calls.after(target) }
-  }
+  return asking(calls, caller, symlink, ({ ino }) => ({ data: calls.volume.readlink(ino) }))
 }
 
 /** READ is answered at once for little data; for more the event loop does not wait for the disk. */
@@ -121,13 +122,9 @@ export function readFile(
 }
 
 export function fsstat(calls: NfsCalls, caller: Caller, { root }: Arguments<'FSSTAT'>): Result<'FSSTAT'> {
-  let target: Target | undefined
-  try {
-    target = calls.target(caller, root)
+  return asking(calls, caller, root, () => {
     const stats = calls.volume.statfs()
     return {
-      status: 'NFS3_OK',
-      attributes: calls.after(target),
       tbytes: stats.blocks * stats.blockSize,
       fbytes: stats.freeBlocks * stats.blockSize,
       abytes: stats.availableBlocks * stats.blockSize,
@@ -136,50 +133,32 @@ export function fsstat(calls: NfsCalls, caller: Caller, { root }: Arguments<'FSS
       afiles: stats.freeFiles,
       invarsec: 0,
     }
-  } catch (error) {
-    return { status: statusOf(error), attributes: calls.after(target) }
-  }
+  })
 }
 
 export function fsinfo(calls: NfsCalls, caller: Caller, { root }: Arguments<'FSINFO'>): Result<'FSINFO'> {
   const { transferMax } = caller
-  let target: Target | undefined
-  try {
-    target = calls.target(caller, root)
-    return {
-      status: 'NFS3_OK',
-      attributes: calls.after(target),
-      rtmax: transferMax,
-      rtpref: transferMax,
-      rtmult: 4096,
-      wtmax: transferMax,
-      wtpref: transferMax,
-      wtmult: 4096,
-      dtpref: Math.min(DIRECTORY_BYTES, transferMax),
-      maxfilesize: BigInt(FILE_SIZE_MAX),
-      timeDelta: TIME_DELTA,
-      properties: FSF3.LINK | FSF3.SYMLINK | FSF3.HOMOGENEOUS | FSF3.CANSETTIME,
-    }
-  } catch (error) {
-    return { status: statusOf(error), attributes: calls.after(target) }
-  }
+  return asking(calls, caller, root, () => ({
+    rtmax: transferMax,
+    rtpref: transferMax,
+    rtmult: 4096,
+    wtmax: transferMax,
+    wtpref: transferMax,
+    wtmult: 4096,
+    dtpref: Math.min(DIRECTORY_BYTES, transferMax),
+    maxfilesize: BigInt(FILE_SIZE_MAX),
+    timeDelta: TIME_DELTA,
+    properties: FSF3.LINK | FSF3.SYMLINK | FSF3.HOMOGENEOUS | FSF3.CANSETTIME,
+  }))
 }
 
 export function pathconf(calls: NfsCalls, caller: Caller, { object }: Arguments<'PATHCONF'>): Result<'PATHCONF'> {
-  let target: Target | undefined
-  try {
-    target = calls.target(caller, object)
-    return {
-      status: 'NFS3_OK',
-      attributes: calls.after(target),
-      linkmax: LINK_MAX,
-      nameMax: NAME_MAX,
-      noTrunc: true,
-      chownRestricted: true,
-      caseInsensitive: false,
-      casePreserving: true,
-    }
-  } catch (error) {
-    return { status: statusOf(error), attributes: calls.after(target) }
-  }
+  return asking(calls, caller, object, () => ({
+    linkmax: LINK_MAX,
+    nameMax: NAME_MAX,
+    noTrunc: true,
+    chownRestricted: true,
+    caseInsensitive: false,
+    casePreserving: true,
+  }))
 }
