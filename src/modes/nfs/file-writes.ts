@@ -6,7 +6,7 @@ import { chain } from '../../vfs/awaitable.ts'
 import type { Awaitable, CallContext, Handle } from '../../vfs/filesystem.ts'
 import { AppendDetector, type AppendFindings } from './append-detector.ts'
 import type { ClientCaches } from './caches.ts'
-import { failureOf, type NfsConnection } from './connection.ts'
+import { type Caller, failureOf, type NfsConnection } from './connection.ts'
 import type { KeptBytes } from './kept-ranges.ts'
 import { NFS3, type Result } from './nfs3.ts'
 import { consistencyOf } from './nfs3-attributes.ts'
@@ -46,6 +46,8 @@ type Sent = Extract<WriteEffect, { type: 'write' }>
 type Commit = Extract<WriteEffect, { type: 'commit' }>
 
 const { WRITE, COMMIT } = NFS3.procedures
+/** COMMIT counts 0 bytes to the end (RFC 1813 §3.3.21). */
+const WHOLE_FILE = { offset: 0, count: 0 }
 const STABLE_HOW = { unstable: 'UNSTABLE', dataSync: 'DATA_SYNC', fileSync: 'FILE_SYNC' } as const
 const STABILITY = { UNSTABLE: 'unstable', DATA_SYNC: 'dataSync', FILE_SYNC: 'fileSync' } as const satisfies Record<
   (typeof STABLE_HOW)[Stability],
@@ -59,8 +61,9 @@ export class FileWrites {
   #credential: OpaqueAuth
   readonly #flushes = new Map<number, (error: ErrnoName | undefined) => void>()
   #truncation: Truncation | undefined
-  /** The server has called WRITEs stable since the last COMMIT. */
-  #isPromised = false
+  /** WRITEs that the server called stable, and how many of them a COMMIT of the whole file has followed. */
+  #promised = 0
+  #confirmed = 0
   readonly #appends = new AppendDetector()
 
   constructor(credential: OpaqueAuth, options: FileWritesOptions) {
@@ -244,7 +247,7 @@ export class FileWrites {
       return
     }
     const { count, committed, verifier, wcc } = result
-    if (committed !== 'UNSTABLE') this.#isPromised = true
+    if (committed !== 'UNSTABLE') this.#promised++
     this.#appends.answered({ start: offset, end: offset + Math.min(count, length), ...consistencyOf(wcc) })
     // Whatever was executed twice has met its own bytes.
     if (connection.repetitions(WRITE) !== repetitions) this.#appends.doubt()
@@ -258,19 +261,13 @@ export class FileWrites {
   }
 
   async #commit({ request, offset, length }: Commit): Promise<void> {
-    const { node, connection, caches } = this.#options
-    const asked = caches.request()
     let result: Result<'COMMIT'>
     try {
-      const args = { file: node.handle, offset, count: length }
-      result = await connection.call(COMMIT, args, { credential: this.#credential })
+      result = await this.#callCommit({ offset, count: length }, { credential: this.#credential })
     } catch (error) {
       this.#run(this.#machine.failed(request, FsError.from(error).code))
       return
     }
-    // A COMMIT changes nothing that others could see: its attributes are like those of any other answer.
-    caches.learn(node, result.wcc.after, asked)
-    if (result.status === 'NFS3_OK') this.#isPromised = false
     const effects =
       result.status === 'NFS3_OK'
         ? this.#machine.committed(request, result.verifier.readBigUInt64BE())
@@ -280,15 +277,23 @@ export class FileWrites {
 
   /** A COMMIT of what was written and closed before: nothing is kept of it, and nothing can be sent again. */
   #confirm(context: CallContext | undefined): Awaitable<void> {
-    if (!this.#isPromised) return
-    const { node, connection, caches } = this.#options
-    const asked = caches.request()
-    const args = { file: node.handle, offset: 0, count: 0 }
-    return connection.call(COMMIT, args, context ?? { credential: this.#credential }).then((result) => {
-      caches.learn(node, result.wcc.after, asked)
+    if (this.#promised === this.#confirmed) return
+    return this.#callCommit(WHOLE_FILE, context ?? { credential: this.#credential }).then((result) => {
       if (result.status !== 'NFS3_OK') throw failureOf(result)
-      this.#isPromised = false
     })
+  }
+
+  /** Of a range; if more than that was promised, of the whole file. */
+  async #callCommit(range: typeof WHOLE_FILE, caller: Caller): Promise<Result<'COMMIT'>> {
+    const { node, connection, caches } = this.#options
+    const promised = this.#promised
+    const { offset, count } = promised > this.#confirmed ? WHOLE_FILE : range
+    const asked = caches.request()
+    const result = await connection.call(COMMIT, { file: node.handle, offset, count }, caller)
+    // A COMMIT changes nothing that others could see: its attributes are like those of any other answer.
+    caches.learn(node, result.wcc.after, asked)
+    if (result.status === 'NFS3_OK') this.#confirmed = Math.max(this.#confirmed, promised)
+    return result
   }
 
   #truncate(): void {
