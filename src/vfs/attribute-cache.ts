@@ -272,7 +272,7 @@ export class AttributeCache {
   }
 
   #verdict({ chain, explained, attributes }: Entry): ChangeVerdict {
-    if (chain !== undefined) return chain.judge(changeAttributes(attributes))
+    if (chain !== undefined) return chain.judge(explained, attributes)
     return sameChange(explained, attributes) ? 'none' : 'foreign'
   }
 

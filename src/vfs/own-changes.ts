@@ -5,7 +5,7 @@
 // Several changes may be under way at once and their answers come in any order, so a link may have to wait for the one
 // that leads to it. It waits for those changes that were under way when it came and for no others.
 import { compareTimespec } from '../posix/attributes.ts'
-import { type ChangeAttributes, sameChange } from './change-attributes.ts'
+import { type ChangeAttributes, changeAttributes, sameChange } from './change-attributes.ts'
 
 /**
  * 'none': what is known is still so. 'own': it follows from our changes. 'pending': it may, when answers that are still
@@ -26,22 +26,23 @@ interface Observed {
 
 /** Most states that are remembered as passed, links that wait, and observations that wait. Beyond it is 'foreign'. */
 const MAX_REMEMBERED = 256
+/** Mostly one change is under way, and its answer follows from what is known: nothing is taken for the rest until then. */
+const NOTHING: readonly never[] = []
 
 export class OwnChanges {
   /** Where the chain of our own changes has come to. */
   #current: ChangeAttributes
   /** Changes under way, by the number under which each was sent; numbers only grow. */
-  readonly #underWay = new Set<number>()
-  #links: Link[] = []
-  #observed: Observed[] = []
+  #underWay: number[] = []
+  #links: readonly Link[] = NOTHING
+  #observed: readonly Observed[] = NOTHING
   /** Where it started again after a change by somebody else. */
   #restartedAt: ChangeAttributes | undefined
-  /** States that the chain went through while changes were under way. */
-  #passed: ChangeAttributes[]
+  /** States that the chain went through before the present one, while changes were under way. */
+  #passed: readonly ChangeAttributes[] = NOTHING
 
   constructor(start: ChangeAttributes) {
     this.#current = start
-    this.#passed = [start]
   }
 
   get current(): ChangeAttributes {
@@ -50,51 +51,65 @@ export class OwnChanges {
 
   /** No change is under way: the verdicts are final. */
   get settled(): boolean {
-    return this.#underWay.size === 0
+    return this.#underWay.length === 0
   }
 
   begin(order: number): void {
-    this.#underWay.add(order)
+    this.#underWay.push(order)
   }
 
   /** A change was answered, with both states or without. `arrived`: the number of the latest request sent until now. */
   end(order: number, link: Omit<Link, 'arrived'> | undefined, arrived: number): void {
-    this.#underWay.delete(order)
-    if (link !== undefined) this.#links.push({ ...link, arrived })
+    const at = this.#underWay.indexOf(order)
+    if (at >= 0) this.#underWay.splice(at, 1)
+    if (link === undefined) return
+    if (this.#links.length === 0 && sameChange(link.before, this.#current)) this.#moveTo(link.after)
+    else this.#links = [...this.#links, { ...link, arrived }]
   }
 
   /** Somebody asked for the attributes, and this was the state. */
   observe(state: ChangeAttributes, arrived: number): void {
-    this.#observed.push({ state, arrived })
+    if (!this.#hasPassed(state)) this.#observed = [...this.#observed, { state, arrived }]
   }
 
-  /** What came of it. `known`: the newest state that was seen; if somebody else made it, the chain starts there again. */
-  judge(known: ChangeAttributes): ChangeVerdict {
-    const from = this.#current
+  /**
+   * What came of it since `from`, which was the current state then. `known`: the newest state that was seen; if somebody
+   * else made it, the chain starts there again.
+   */
+  judge(from: ChangeAttributes, known: ChangeAttributes): ChangeVerdict {
     this.#connect()
-    const waiting = [...this.#links, ...this.#observed]
-    const oldest = Math.min(...this.#underWay)
-    if (waiting.some(({ arrived }) => arrived < oldest) || waiting.length > MAX_REMEMBERED) {
-      this.#restart(known)
+    const waiting = this.#links.length + this.#observed.length
+    if (waiting > MAX_REMEMBERED || (waiting > 0 && this.#waitsInVain())) {
+      this.#restart(changeAttributes(known))
       return 'foreign'
     }
-    if (waiting.length > 0) return 'pending'
+    if (waiting > 0) return 'pending'
     return sameChange(from, this.#current) ? 'none' : 'own'
+  }
+
+  /** What led to a state that was seen must have been under way then; all that was has been answered. */
+  #waitsInVain(): boolean {
+    const oldest = Math.min(...this.#underWay)
+    return [...this.#links, ...this.#observed].some(({ arrived }) => arrived < oldest)
   }
 
   /** Follows the links as far as they lead. */
   #connect(): void {
     for (;;) {
-      const index = this.#links.findIndex(({ before }) => sameChange(before, this.#current))
-      const [link] = index < 0 ? [] : this.#links.splice(index, 1)
-      if (link === undefined) break
-      this.#current = link.after
-      this.#passed.push(link.after)
+      const next = this.#links.find(({ before }) => sameChange(before, this.#current))
+      if (next === undefined) break
+      this.#links = this.#links.filter((link) => link !== next)
+      this.#moveTo(next.after)
     }
-    if (this.#passed.length > MAX_REMEMBERED) this.#passed.splice(0, this.#passed.length - MAX_REMEMBERED)
-    this.#links = this.#links.filter((link) => !this.#saysNothing(link))
-    this.#observed = this.#observed.filter(({ state }) => !this.#hasPassed(state))
-    if (this.settled) this.#passed = [this.#current]
+    if (this.#links.length > 0) this.#links = this.#links.filter((link) => !this.#saysNothing(link))
+    if (this.#observed.length > 0) this.#observed = this.#observed.filter(({ state }) => !this.#hasPassed(state))
+    if (this.settled) this.#passed = NOTHING
+  }
+
+  #moveTo(state: ChangeAttributes): void {
+    const passed = [...this.#passed, this.#current]
+    this.#passed = passed.length < MAX_REMEMBERED ? passed : passed.slice(1 - MAX_REMEMBERED)
+    this.#current = state
   }
 
   /**
@@ -108,14 +123,14 @@ export class OwnChanges {
   }
 
   #hasPassed(state: ChangeAttributes): boolean {
-    return this.#passed.some((passed) => sameChange(passed, state))
+    return sameChange(this.#current, state) || this.#passed.some((passed) => sameChange(passed, state))
   }
 
   #restart(state: ChangeAttributes): void {
     this.#current = state
     this.#restartedAt = state
-    this.#passed = [state]
-    this.#links = []
-    this.#observed = []
+    this.#passed = NOTHING
+    this.#links = NOTHING
+    this.#observed = NOTHING
   }
 }

@@ -1,5 +1,7 @@
 // What an NFS mount tells of itself: why a file may be stale and until when, what hangs and since when, who owns a silly
 // name, and what its network is like.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, open, readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -27,6 +29,34 @@ before = writes()
 status = json.load(open(sys.argv[2]))['details']
 os.close(fd)
 print(json.dumps({'before': before, 'status': status, 'after': writes()}))
+`
+
+/** Makes files as lock files and tar's are made; what fstat(2) shows, and what is there after other changes. */
+const EXCLUSIVE = `import json, os, sys, time
+os.umask(0o027)
+at = lambda name: os.path.join(sys.argv[1], name)
+make = lambda name, mode: os.open(at(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+shown = {}
+def look(name, fd):
+    found = os.fstat(fd)
+    shown[name] = [oct(found.st_mode & 0o7777), found.st_size, abs(found.st_mtime - time.time()) < 60]
+for name, mode in ('plain', 0o666), ('setid', 0o4755):
+    fd = make(name, mode)
+    look(name, fd)
+    os.write(fd, b'data')
+    look(name + ' written', fd)
+    os.close(fd)
+fd = make('changed', 0o666)
+os.write(fd, b'data')
+os.utime(fd, (1000, 2000))
+os.fchmod(fd, 0o604)
+os.close(fd)
+fd = make('short', 0o666)
+os.ftruncate(fd, 7)
+os.close(fd)
+fd = make('open', 0o666)
+print(json.dumps(shown), flush=True)
+sys.stdin.read()
 `
 
 const cacheOf = async (path: string): Promise<Cache> => JSON.parse((await factsOf(path)).cache ?? '') as Cache
@@ -79,6 +109,38 @@ describe('facts of NFS mounts', () => {
     const after = await cacheOf(join(a, 'g'))
     expect(after.seen.size).toBe(5)
     expect(Date.parse(after.validatedAt)).toBeGreaterThanOrEqual(Date.parse(before.validatedAt))
+  })
+
+  test('of a file that was made exclusively: never what the server had in their place', async () => {
+    const b2 = await lab.mount([])
+    const making = spawn('python3', ['-c', EXCLUSIVE, a], { stdio: ['pipe', 'pipe', 'inherit'] })
+    try {
+      const [line] = (await once(making.stdout, 'data')) as [Buffer]
+      expect(JSON.parse(String(line))).toEqual({
+        plain: ['0o640', 0, true],
+        'plain written': ['0o640', 4, true],
+        setid: ['0o4750', 0, true],
+        'setid written': [expect.stringMatching(/^0o0?4?750$/), 4, true],
+      })
+      const seen = async (name: string) => {
+        const { mode, size, mtimeMs } = await stat(join(b2, name))
+        return [(mode & 0o7777).toString(8), size, mtimeMs]
+      }
+      expect(await seen('changed')).toEqual(['604', 4, 2_000_000])
+      expect(await seen('short')).toEqual(['640', 7, expect.any(Number)])
+      // Nobody has closed it, and it is told all the same.
+      await expect
+        .poll(() =>
+          lab
+            .mount([])
+            .then((c) => stat(join(c, 'open')))
+            .then(({ mode }) => mode & 0o777),
+        )
+        .toBe(0o640)
+    } finally {
+      making.stdin.end()
+      await once(making, 'exit')
+    }
   })
 
   test('of a file with unwritten bytes', async () => {

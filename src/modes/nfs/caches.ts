@@ -2,7 +2,7 @@
 // what the attributes are, which names still hold, whether the kernel's pages and attributes are still right.
 import type { Attributes } from '../../posix/attributes.ts'
 import { withChanges } from '../../posix/attributes.ts'
-import { isDirectory } from '../../posix/mode.ts'
+import { isDirectory, S_IFMT } from '../../posix/mode.ts'
 import {
   AttributeCache,
   type AttributeRequest,
@@ -25,6 +25,10 @@ const GENERATION = 1
 
 /** Names that are taken back one by one. */
 const MAX_NOTIFIED = 512
+
+/** Long enough for the kernel to finish an open, in milliseconds. */
+const GLANCE_MS = 1
+const LATE = 'it was just made, and its mode and times are still to be set'
 
 /** Between two looks at a directory that stays open. */
 const MIN_RECHECK_MS = 1000
@@ -72,6 +76,7 @@ export class ClientCaches {
   learn(node: NfsNode, attributes: Fattr3 | undefined, request: AttributeRequest): void {
     if (attributes === undefined) return
     this.#updated(node, this.attributes.update(node.id, attributesOf(attributes, this.#blockSize), request))
+    this.awaitLate(node)
   }
 
   /** Before each call that changes a node. It has to be ended, whatever becomes of it. */
@@ -85,6 +90,7 @@ export class ClientCaches {
     const before = wcc && consistencyOf(wcc).before
     const after = wcc?.after && attributesOf(wcc.after, this.#blockSize)
     this.#updated(node, this.attributes.endChange(change, { before, after }))
+    this.awaitLate(node)
     this.#listingIs(this.listings.changed(node.id), node)
   }
 
@@ -115,9 +121,13 @@ export class ClientCaches {
   /** What is known of a node, as programs of this mount are to see it: with what they wrote. */
   shown(node: NfsNode): Attributes | undefined {
     const attributes = this.attributes.known(node.id)?.attributes
-    const end = node.writes?.end ?? 0
-    if (attributes === undefined || end <= attributes.size) return attributes
-    return withChanges(attributes, { size: end })
+    if (attributes === undefined || node.writes === undefined) return attributes
+    const { end, late } = node.writes
+    const mode = late.unset?.mode
+    if (mode !== undefined) {
+      return withChanges(attributes, { mode: (attributes.mode & S_IFMT) | mode, size: Math.max(end, attributes.size) })
+    }
+    return end <= attributes.size ? attributes : withChanges(attributes, { size: end })
   }
 
   /** Where a file ends for all that this client knows; undefined: what it knows is in doubt. */
@@ -180,6 +190,22 @@ export class ClientCaches {
 
   absent(parent: NfsNode): AbsentEntry {
     return { node: 0, nameTtlMs: this.names.ttlMs(this.attributes.ttlMs(parent.id)).absent }
+  }
+
+  /**
+   * Attributes of a file that was made, as they will be when the server has heard of them: the kernel looks at the mode at
+   * once, and asks again when somebody wants to know more.
+   */
+  lateReply(parent: NfsNode, node: NfsNode, { attributes }: AttributesReply): AttributesReply {
+    this.awaitLate(node)
+    const { mtime } = this.attributes.known(parent.id)?.attributes ?? attributes
+    const times = { atime: mtime, mtime, ctime: mtime }
+    return { attributes: withChanges(this.shown(node) ?? attributes, times), attributesTtlMs: GLANCE_MS }
+  }
+
+  /** What the server says of a file whose attributes it has not heard of yet is not to be believed. */
+  awaitLate(node: NfsNode): void {
+    if (node.writes?.late.unset !== undefined) this.attributes.expire(node.id, LATE)
   }
 
   /** The server does not know the node any more. */

@@ -1,6 +1,5 @@
 // Files: opening, reading, writing and closing them, and their attributes.
 
-import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import type { AttributeChanges } from '../../posix/attributes.ts'
 import { FsError } from '../../posix/errors.ts'
@@ -22,13 +21,11 @@ import { type Caller, failureOf } from './connection.ts'
 import type { ProgramWrite } from './file-writes.ts'
 import { covers, overlay } from './kept-ranges.ts'
 import { lookAhead } from './look-ahead.ts'
-import { NFS3, type Result } from './nfs3.ts'
-import { sattr3Of } from './nfs3-attributes.ts'
-import { NFS3_CREATEVERFSIZE } from './nfs3-types.ts'
+import { NFS3 } from './nfs3.ts'
 import type { NfsNode } from './nodes.ts'
 import type { FlushDepth } from './write-types.ts'
 
-const { SETATTR, CREATE, READ } = NFS3.procedures
+const { CREATE, READ } = NFS3.procedures
 
 export function getAttributes(state: ClientState, context: CallContext, id: NodeId): Awaitable<AttributesReply> {
   const node = state.nodes.get(id)
@@ -58,13 +55,16 @@ export async function setAttributes(
   changes: AttributeChanges,
 ): Promise<AttributesReply> {
   const node = state.nodes.get(id)
-  if (node.writes !== undefined && changes.size === undefined) await node.writes.settle(context)
+  const { writes } = node
   const { size } = changes
-  if (size !== undefined) state.caches.unfinished.drop(id)
-  if (size !== undefined && node.writes !== undefined) {
-    await node.writes.truncate(context, size, () => setattr(state, context, node, changes))
+  if (size === undefined) {
+    // The bytes that were written first, since they change the times as well.
+    await writes?.settleWrites(context)
+    await state.setAttributes(node, changes, context)
   } else {
-    await setattr(state, context, node, changes)
+    state.caches.unfinished.drop(id)
+    const send = (): Promise<void> => state.setAttributes(node, changes, context)
+    await (writes === undefined ? send() : writes.truncate(context, size, send))
   }
   return state.reply(node, context)
 }
@@ -79,19 +79,6 @@ export function clearSetId(state: ClientState, id: NodeId): Awaitable<Attributes
   if (known === undefined) throw new FsError('ESTALE')
   if ((known.attributes.mode & (S_ISUID | S_ISGID)) !== 0) state.caches.distrust(node, 'a write may take set-id bits')
   return { ...known, attributesTtlMs: 0 }
-}
-
-async function setattr(state: ClientState, caller: Caller, node: NfsNode, changes: AttributeChanges): Promise<void> {
-  const { caches } = state
-  const change = caches.begin(node)
-  let result: Result<'SETATTR'> | undefined
-  try {
-    const args = { object: node.handle, changes: sattr3Of(changes), guard: undefined }
-    result = await state.call(node, SETATTR, args, caller)
-  } finally {
-    caches.end(node, change, result?.wcc)
-  }
-  if (result.status !== 'NFS3_OK') throw failureOf(result)
 }
 
 export function open(state: ClientState, context: CallContext, id: NodeId, flags: number): Awaitable<Opened> {
@@ -128,7 +115,7 @@ export async function create(
 ): Promise<{ entry: Entry; opened: Opened }> {
   const entry = await ((flags & O_EXCL) === 0
     ? createUnchecked(state, context, node, flags)
-    : createExclusive(state, context, node))
+    : createExclusive(state, context, node, flags))
   try {
     return { entry, opened: opened(state, context, state.nodes.get(entry.node), flags) }
   } catch (error) {
@@ -145,9 +132,9 @@ function createUnchecked(state: ClientState, context: CallContext, node: NewNode
 }
 
 /** Only one of those who try makes it, however often a call is repeated; mode and times are set afterwards (§3.3.8). */
-async function createExclusive(state: ClientState, context: CallContext, node: NewNode): Promise<Entry> {
+async function createExclusive(state: ClientState, context: CallContext, node: NewNode, flags: number): Promise<Entry> {
   const { parent, where } = begin(state, node)
-  const how = { mode: 'EXCLUSIVE', verifier: randomBytes(NFS3_CREATEVERFSIZE) } as const
+  const how = { mode: 'EXCLUSIVE', verifier: state.createVerifiers.next() } as const
   const { name } = node
   const entry = await making(state, context, { parent, name }, () =>
     state.call(parent, CREATE, { where, how }, context),
@@ -155,7 +142,14 @@ async function createExclusive(state: ClientState, context: CallContext, node: N
   try {
     const made = state.nodes.get(entry.node)
     const mode = node.mode & 0o7777 & ~node.umask
-    await setattr(state, context, made, { mode, atime: 'now', mtime: 'now' })
+    const changes = { mode, atime: 'now', mtime: 'now' } as const
+    // A write takes set-id bits away: they must have been there before. Without a write, nothing may ever come after.
+    const late = opensForWrite(flags) && (mode & (S_ISUID | S_ISGID)) === 0 && !state.options.synchronous
+    if (late) {
+      state.writesOf(made, state.connection.credentialOf(context)).made(changes)
+      return { ...entry, ...state.caches.lateReply(parent, made, entry) }
+    }
+    await state.setAttributes(made, changes, context)
     return { ...entry, ...(await state.reply(made, context)) }
   } catch (error) {
     state.nodes.forget(entry.node, 1)

@@ -1,5 +1,6 @@
 // What all operations of one mount share, and the calls that several of them make.
 import { randomBytes } from 'node:crypto'
+import type { AttributeChanges } from '../../posix/attributes.ts'
 import { FsError } from '../../posix/errors.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import type { Procedure } from '../../rpc/onc/program.ts'
@@ -9,9 +10,11 @@ import { type AppendFindings, addFindings, NO_FINDINGS } from './append-detector
 import { ClientCaches } from './caches.ts'
 import type { ClientLocks } from './client-locks.ts'
 import { type Caller, failureOf, type NfsConnection } from './connection.ts'
+import { CreateVerifiers } from './create-verifiers.ts'
 import { FileWrites } from './file-writes.ts'
 import type { Mounted } from './mount-protocol.ts'
-import { NFS3 } from './nfs3.ts'
+import { NFS3, type Result } from './nfs3.ts'
+import { sattr3Of } from './nfs3-attributes.ts'
 import type { Fattr3 } from './nfs3-types.ts'
 import { type NfsNode, NfsNodes } from './nodes.ts'
 import { OpenFiles } from './open-files.ts'
@@ -43,7 +46,7 @@ interface AnyResult {
 /** WRITEs of one file at once. Datagrams beyond what fits into the buffer of the server's socket are lost. */
 const MAX_UNDER_WAY = { tcp: 16, udp: 2 } as const
 
-const { GETATTR, LOOKUP } = NFS3.procedures
+const { GETATTR, SETATTR, LOOKUP } = NFS3.procedures
 
 export class ClientState {
   readonly connection: NfsConnection
@@ -54,6 +57,7 @@ export class ClientState {
   readonly room: WriteRoom
   /** Those that programs read from the kernel's pages. */
   readonly openFiles: OpenFiles
+  readonly createVerifiers = new CreateVerifiers(randomBytes(CreateVerifiers.seedBytes))
   readonly silly = new SillyRenames({ counter: randomBytes(4).readUInt32LE() })
   readonly files = new Map<Handle, OpenFile>()
   /** Silly names that are being removed: a directory is empty only after that. */
@@ -114,6 +118,27 @@ export class ClientState {
     this.caches.learn(node, result.attributes, request)
   }
 
+  /** SETATTR (RFC 1813 §3.3.2). What a file that was just made still lacks is set along with it. */
+  async setAttributes(node: NfsNode, changes: AttributeChanges, caller: Caller): Promise<void> {
+    const { caches } = this
+    const late = node.writes?.late
+    const lacking = late?.take()
+    const change = caches.begin(node)
+    let result: Result<'SETATTR'> | undefined
+    try {
+      const all = lacking === undefined ? changes : { ...lacking, ...changes }
+      const args = { object: node.handle, changes: sattr3Of(all), guard: undefined }
+      result = await this.call(node, SETATTR, args, caller)
+    } finally {
+      if (lacking !== undefined) {
+        if (result?.status === 'NFS3_OK') late?.given()
+        else late?.put(lacking)
+      }
+      caches.end(node, change, result?.wcc)
+    }
+    if (result.status !== 'NFS3_OK') throw failureOf(result)
+  }
+
   /** What is known of a node, by asking if nothing is. */
   async reply(node: NfsNode, caller: Caller): Promise<AttributesReply> {
     const known = this.caches.reply(node)
@@ -154,6 +179,7 @@ export class ClientState {
       room: this.room,
       writeBytes: this.mounted.writeBytes,
       maxUnderWay: MAX_UNDER_WAY[this.options.transport],
+      setAttributes: (changes, caller) => this.setAttributes(node, changes, caller),
       onIdle: () => this.nodes.collect(node),
       onAppends: (found) => this.#appendsFailed(node, found),
     })

@@ -1,5 +1,6 @@
 // The writes of one file at work: what its write-behind decides becomes WRITE, COMMIT and SETATTR calls, and their answers
 // go back to it.
+import type { AttributeChanges } from '../../posix/attributes.ts'
 import { type ErrnoName, FsError } from '../../posix/errors.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import { chain } from '../../vfs/awaitable.ts'
@@ -8,6 +9,7 @@ import { AppendDetector, type AppendFindings } from './append-detector.ts'
 import type { ClientCaches } from './caches.ts'
 import { type Caller, failureOf, type NfsConnection } from './connection.ts'
 import type { KeptBytes } from './kept-ranges.ts'
+import { LateAttributes } from './late-attributes.ts'
 import { NFS3, type Result } from './nfs3.ts'
 import { consistencyOf } from './nfs3-attributes.ts'
 import type { NfsNode } from './nodes.ts'
@@ -23,6 +25,7 @@ export interface FileWritesOptions {
   readonly writeBytes: number
   /** Most WRITEs at once. */
   readonly maxUnderWay: number
+  setAttributes(changes: AttributeChanges, caller: Caller): Promise<void>
   /** Nothing is kept any more. */
   onIdle(): void
   /** Appends went wrong, or nobody can tell whether they did. */
@@ -65,16 +68,23 @@ export class FileWrites {
   #promised = 0
   #confirmed = 0
   readonly #appends = new AppendDetector()
+  readonly late: LateAttributes
 
   constructor(credential: OpaqueAuth, options: FileWritesOptions) {
     const { writeBytes, maxUnderWay, room } = options
     this.#options = options
     this.#credential = credential
     this.#machine = new WriteBehind({ writeBytes, maxUnderWay, budget: room.budget })
+    this.late = new LateAttributes({
+      send: () => options.setAttributes({}, { credential: this.#credential }),
+      after: (ms, action) => options.connection.link.clock.after(ms, action),
+      onSettled: () => this.#ifIdle(),
+    })
   }
 
+  /** Nothing is kept, and nothing is to be said. */
   get idle(): boolean {
-    return this.#machine.idle
+    return this.#machine.idle && this.late.unset === undefined
   }
 
   /** Where the last byte that is kept ends. */
@@ -122,8 +132,23 @@ export class FileWrites {
 
   /** Everything written until now gets so far; fails with the error of a write that `handle` has not heard of. */
   flush(context: CallContext | undefined, handle: Handle, depth: FlushDepth): Awaitable<void> {
-    const flushed = this.#flush(context, handle, depth)
+    const flushed = this.late.settled ? this.#flush(context, handle, depth) : this.#flushAll(context, handle, depth)
     return depth === 'committed' ? chain(flushed, () => this.#confirm(context)) : flushed
+  }
+
+  /** Bytes and late attributes, in one message if both are short. */
+  async #flushAll(context: CallContext | undefined, handle: Handle, depth: FlushDepth): Promise<void> {
+    const flush = async (): Promise<void> => this.#flush(context, handle, depth)
+    for (const outcome of await Promise.allSettled([flush(), this.#settleLate(context)])) {
+      if (outcome.status === 'rejected') throw outcome.reason
+    }
+  }
+
+  #settleLate(context: CallContext | undefined): Promise<void> {
+    return waitFor(this.#options.connection.interruptions, context, (resolve, reject) => {
+      Promise.resolve(this.late.settle()).then(resolve, (error) => reject(FsError.from(error)))
+      return () => {}
+    })
   }
 
   #flush(context: CallContext | undefined, handle: Handle, depth: FlushDepth): Awaitable<void> {
@@ -147,8 +172,20 @@ export class FileWrites {
 
   /** The server is to know the size and times that follow from everything written until now. */
   settle(context: CallContext | undefined): Awaitable<void> {
-    const { dirtyBytes, sentBytes } = this.#machine.facts()
-    if (dirtyBytes + sentBytes > 0) return this.flush(context, NO_HANDLE, 'server')
+    if (this.#machine.settled) return this.late.settled ? undefined : this.#settleLate(context)
+    return this.flush(context, NO_HANDLE, 'server')
+  }
+
+  /** The same before a SETATTR, which takes along what the server does not know. */
+  async settleWrites(context: CallContext): Promise<void> {
+    if (!this.#machine.settled) await this.#flush(context, NO_HANDLE, 'server')
+    await this.late.underWay
+  }
+
+  /** The file was made by a call that could not say these. */
+  made(changes: AttributeChanges): void {
+    this.#options.room.add(this)
+    this.late.put(changes)
   }
 
   /** Memory of the mount is short. */
@@ -188,10 +225,13 @@ export class FileWrites {
   #run(effects: readonly WriteEffect[]): void {
     for (const effect of effects) this.#do(effect)
     if (this.#appends.watching && this.#machine.settled) this.#judgeAppends()
-    if (effects.length > 0 && this.idle) {
-      this.#options.room.delete(this)
-      this.#options.onIdle()
-    }
+    if (effects.length > 0) this.#ifIdle()
+  }
+
+  #ifIdle(): void {
+    if (!this.idle) return
+    this.#options.room.delete(this)
+    this.#options.onIdle()
   }
 
   #judgeAppends(): void {
