@@ -1,5 +1,6 @@
 // What two NFS mounts show of each other, and what they do not: stale for as long as it is promised, never longer than an
 // open. Timeouts are so long that nothing runs out by itself, or so short that it is only a matter of waiting.
+import { spawn } from 'node:child_process'
 import {
   appendFile,
   type FileHandle,
@@ -15,7 +16,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callsOf, NfsLab, statusOf } from '../support/nfs-lab.ts'
 import { run } from '../support/run.ts'
@@ -23,6 +24,25 @@ import { run } from '../support/run.ts'
 /** Node has no name for it. */
 const ESTALE = 116
 const LONG = 'actimeo=3600'
+
+/** Writes a file, in a process of its own: nobody knows what it is about to do. */
+const fill = (path: string, { blockBytes, blocks }: { readonly blockBytes: number; readonly blocks: number }) =>
+  run('dd', ['if=/dev/zero', `of=${path}`, `bs=${blockBytes}`, `count=${blocks}`, 'status=none'])
+
+const FILL = `import errno, os, sys
+os.chdir(sys.argv[1])
+def make(name):
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    os.write(fd, b'mine')
+    os.close(fd)
+for i in range(20): make(str(i))
+print('made', flush=True)
+sys.stdin.readline()
+found = [os.path.exists('theirs'), os.path.exists('theirs')]
+try: make('theirs')
+except OSError as error: found.append(errno.errorcode[error.errno])
+print(*found, open('theirs').read(), flush=True)
+`
 
 describe('two NFS mounts', () => {
   let lab: NfsLab
@@ -78,6 +98,29 @@ describe('two NFS mounts', () => {
     // A change of its own tells this client what the directory was like before: somebody else was there.
     await writeFile(join(inB, 'g'), '')
     await expect.poll(() => stat(join(inB, 'f')).then(({ size }) => size, String)).toBe(0)
+  })
+
+  test('what another client makes in a directory of ours is there, however new the directory is', async () => {
+    const [inA, inB] = await folder()
+    await writeFile(join(inB, 'f'), 'theirs')
+    expect(await readFile(join(inA, 'f'), 'utf8')).toBe('theirs')
+  })
+
+  test('who fills a new directory is not asked to wait for each name, and takes nothing from others', async () => {
+    const [inA, inB] = await folder()
+    const filling = spawn('python3', ['-c', FILL, inA], { stdio: ['pipe', 'pipe', 'inherit'] })
+    try {
+      const lines = createInterface(filling.stdout)[Symbol.asyncIterator]()
+      const calls = await callsOf(a, () => lines.next())
+      expect(calls).toEqual({ LOOKUP: expect.any(Number), CREATE: 20, WRITE: 20, SETATTR: 20 })
+      expect(calls.LOOKUP).toBeLessThan(10)
+      await writeFile(join(inB, 'theirs'), 'theirs')
+      filling.stdin.end('\n')
+      // One answer may have been ahead of the server's.
+      expect((await lines.next()).value).toMatch(/^(True|False) True EEXIST theirs$/)
+    } finally {
+      filling.kill()
+    }
   })
 
   test('a name that is gone leads to ESTALE no longer than it takes to ask again', async () => {
@@ -155,9 +198,7 @@ describe('two NFS mounts', () => {
     const [inA, inB] = await folder()
     const path = join(inA, 'f')
     await stat(inA)
-    // That a directory is empty that was made just now is known (name-cache.ts).
-    await delay(100)
-    const creating = await callsOf(a, () => writeFile(path, Buffer.alloc(4096, 1)))
+    const creating = await callsOf(a, () => fill(path, { blockBytes: 4096, blocks: 1 }))
     // One LOOKUP finds that the name is free; a WRITE that is stable at once needs no COMMIT.
     expect(creating).toEqual({ LOOKUP: 1, CREATE: 1, WRITE: 1 })
     await readFile(path)
@@ -180,8 +221,7 @@ describe('two NFS mounts', () => {
       }),
     ).toEqual({ READDIRPLUS: 1 })
     // Large data goes in large pieces, and is committed once.
-    await delay(100)
-    const large = await callsOf(a, () => writeFile(join(inA, 'large'), Buffer.alloc(8 << 20, 2)))
+    const large = await callsOf(a, () => fill(join(inA, 'large'), { blockBytes: 1 << 20, blocks: 8 }))
     expect(large).toEqual({ LOOKUP: 1, CREATE: 1, WRITE: 8, COMMIT: 1 })
   })
 })

@@ -22,6 +22,8 @@ export interface NameCacheOptions {
 export type NameAnswer =
   | { readonly type: 'node'; readonly node: NodeId }
   | { readonly type: 'absent' }
+  /** The directory had no such name a moment ago. Nobody has asked for it, so ask the server, unless a call is to make it. */
+  | { readonly type: 'unmade' }
   /** Ask the server. */
   | { readonly type: 'unknown' }
 
@@ -43,15 +45,12 @@ interface Directory {
   completeAtMs: number | undefined
 }
 
-const NEVER: Name = { node: ABSENT, order: 0 }
-/**
- * So soon after the server has said that nobody else was there, a name that this client never made need not be asked for:
- * who fills a new directory saves a LOOKUP for each file. Too short for people on another mount to notice.
- */
-const COMPLETE_MS = 50
+/** How long after the server has said that nobody else was there a name that this client never made is unmade. */
+const COMPLETE_MS = 1000
 /** UTF-16 units that are at most 255 bytes: what is longer may be too long for the server. */
 const SURELY_A_NAME = 85
 const UNKNOWN: NameAnswer = { type: 'unknown' }
+const UNMADE: NameAnswer = { type: 'unmade' }
 
 export class NameCache {
   readonly #caching: LookupCaching
@@ -77,10 +76,11 @@ export class NameCache {
     if (this.#caching === 'none' || directory === undefined) return UNKNOWN
     const known = this.#use(parent)
     if (known === undefined || !sameChange(known.under, directory)) return UNKNOWN
-    const found = known.names.get(name) ?? (this.#isComplete(known) && name.length <= SURELY_A_NAME ? NEVER : undefined)
-    if (found?.node === undefined) return UNKNOWN
-    if (found.node !== ABSENT) return { type: 'node', node: found.node }
-    return this.#caching === 'all' ? { type: 'absent' } : UNKNOWN
+    const found = known.names.get(name)
+    if (found?.node !== undefined && found.node !== ABSENT) return { type: 'node', node: found.node }
+    if (this.#caching !== 'all') return UNKNOWN
+    if (found !== undefined) return found.node === ABSENT ? { type: 'absent' } : UNKNOWN
+    return this.#isComplete(known) && name.length <= SURELY_A_NAME ? UNMADE : UNKNOWN
   }
 
   /** How long the kernel may believe a name, given how long the attributes of its directory are still believed. */

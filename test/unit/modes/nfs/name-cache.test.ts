@@ -45,13 +45,13 @@ describe('names', () => {
     const { clock, names, see, change, lookup } = stage()
     see(1)
     names.complete(DIR, version(1))
-    expect(lookup('a')).toEqual({ type: 'absent' })
+    expect(lookup('a')).toEqual({ type: 'unmade' })
     change('a', 11, 1, 2)
-    expect([lookup('a'), lookup('b')]).toEqual([{ type: 'node', node: 11 }, { type: 'absent' }])
-    clock.ms += 50
+    expect([lookup('a'), lookup('b')]).toEqual([{ type: 'node', node: 11 }, { type: 'unmade' }])
+    clock.ms += 1000
     expect([lookup('a').type, lookup('b').type]).toEqual(['node', 'unknown'])
     change('a', ABSENT, 2, 3)
-    expect([lookup('a'), lookup('b')]).toEqual([{ type: 'absent' }, { type: 'absent' }])
+    expect([lookup('a'), lookup('b')]).toEqual([{ type: 'absent' }, { type: 'unmade' }])
     // Between 3 and 5 somebody else was there.
     change('c', 12, 4, 5)
     expect([lookup('a'), lookup('b')]).toEqual([{ type: 'unknown' }, { type: 'unknown' }])
