@@ -96,12 +96,14 @@ export class AppendDetector {
   /** Nothing is unwritten or under way any more. Returns what went wrong since the last time; undefined: nothing. */
   settled(): AppendFindings | undefined {
     if (!this.#open) return undefined
-    const found = this.#appended.count === 0 ? NO_FINDINGS : this.#judge()
+    const appended = this.#appended.count > 0
+    const found = appended ? this.#judge() : NO_FINDINGS
     this.#open = this.#doubt = false
-    this.#appended = new ByteRanges()
+    if (appended) this.#appended = new ByteRanges()
     this.#answers = []
+    if (found === NO_FINDINGS || Object.values(found).every((count) => count === 0)) return undefined
     this.#findings = addFindings(this.#findings, found)
-    return Object.values(found).some((count) => count > 0) ? found : undefined
+    return found
   }
 
   #judge(): AppendFindings {

@@ -1,10 +1,13 @@
 // What a mount tells of itself: which server and whether it responds, what it costs, and per file why it may be stale and
 // until when (`.proteus/status`, `user.proteus.*`).
+import { isRegular } from '../../posix/mode.ts'
 import type { ChangeAttributes } from '../../vfs/change-attributes.ts'
 import type { ControlProvider, Status } from '../../vfs/control.ts'
 import type { NodeId } from '../../vfs/filesystem.ts'
+import { NO_FINDINGS } from './append-detector.ts'
 import { lockFacts } from './client-locks-facts.ts'
 import type { ClientState } from './client-state.ts'
+import { NO_WRITES } from './write-types.ts'
 
 const time = (ms: number): string => new Date(ms).toISOString()
 
@@ -73,9 +76,12 @@ function factsOf(state: ClientState, id: NodeId): Record<string, string> {
   return {
     handle: node.handle.toString('hex'),
     ...(cache === undefined ? {} : { cache: JSON.stringify(cache) }),
-    ...(node.writes === undefined
-      ? {}
-      : { writes: JSON.stringify(node.writes.facts), appends: JSON.stringify(node.writes.appends) }),
+    ...(isRegular(caches.attributes.known(id)?.attributes.mode ?? 0)
+      ? {
+          writes: JSON.stringify(node.writes?.facts ?? NO_WRITES),
+          appends: JSON.stringify(node.writes?.appends ?? NO_FINDINGS),
+        }
+      : {}),
     ...(removed === undefined ? {} : { removed: `${removed.name} (was ${removed.was})` }),
   }
 }

@@ -260,7 +260,8 @@ function writeAt(state: ClientState, context: CallContext, handle: Handle, write
 }
 
 export function flush(state: ClientState, context: CallContext, handle: Handle, depth: FlushDepth): Awaitable<void> {
-  const { node, writes } = state.openFile(handle)
+  const { node, writes, credential } = state.openFile(handle)
+  if (depth === 'committed' && node.unconfirmed) return state.writesOf(node, credential).flush(context, handle, depth)
   if (writes || depth === 'committed') return node.writes?.flush(context, handle, depth)
 }
 
@@ -290,5 +291,6 @@ export function release(state: ClientState, handle: Handle): void {
   state.caches.pages.close(node.id)
   state.openFiles.released(node, handle)
   if (writes) node.writes?.closed(handle)
+  if (node.writes?.isOver) node.writes = undefined
   if (state.caches.pages.openCount(node.id) === 0) removeSilly(state, node, { credential })
 }

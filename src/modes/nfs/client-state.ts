@@ -182,7 +182,10 @@ export class ClientState {
       writeBytes: this.mounted.writeBytes,
       maxUnderWay: MAX_UNDER_WAY[this.options.transport],
       setAttributes: (changes, caller) => this.setAttributes(node, changes, caller),
-      onIdle: () => this.nodes.collect(node),
+      onIdle: () => {
+        if (node.writes?.isOver) node.writes = undefined
+        this.nodes.collect(node)
+      },
       onAppends: (found) => this.#appendsFailed(node, found),
     })
     return node.writes

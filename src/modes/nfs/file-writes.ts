@@ -5,7 +5,7 @@ import { type ErrnoName, FsError } from '../../posix/errors.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import { chain } from '../../vfs/awaitable.ts'
 import type { Awaitable, CallContext, Handle } from '../../vfs/filesystem.ts'
-import { AppendDetector, type AppendFindings } from './append-detector.ts'
+import { AppendDetector, type AppendFindings, NO_FINDINGS } from './append-detector.ts'
 import type { ClientCaches } from './caches.ts'
 import { type Caller, failureOf, type NfsConnection } from './connection.ts'
 import type { KeptBytes } from './kept-ranges.ts'
@@ -65,8 +65,10 @@ export class FileWrites {
   readonly #flushes = new Map<number, (error: ErrnoName | undefined) => void>()
   #truncation: Truncation | undefined
   /** WRITEs that the server called stable, and how many of them a COMMIT of the whole file has followed. */
-  #promised = 0
+  #promised: number
   #confirmed = 0
+  /** COMMITs under way. */
+  #commits = 0
   readonly #appends = new AppendDetector()
   readonly late: LateAttributes
 
@@ -74,6 +76,7 @@ export class FileWrites {
     const { writeBytes, maxUnderWay, room } = options
     this.#options = options
     this.#credential = credential
+    this.#promised = options.node.unconfirmed ? 1 : 0
     this.#machine = new WriteBehind({ writeBytes, maxUnderWay, budget: room.budget })
     this.late = new LateAttributes({
       send: () => options.setAttributes({}, { credential: this.#credential }),
@@ -85,6 +88,13 @@ export class FileWrites {
   /** Nothing is kept, and nothing is to be said. */
   get idle(): boolean {
     return this.#machine.idle && this.late.unset === undefined
+  }
+
+  /** All that is left of it is in `node.unconfirmed`. */
+  get isOver(): boolean {
+    const { findings, watching } = this.#appends
+    const told = this.late.settled && this.#machine.unwatched && findings === NO_FINDINGS && !watching
+    return this.idle && this.#commits === 0 && told
   }
 
   /** Where the last byte that is kept ends. */
@@ -287,7 +297,10 @@ export class FileWrites {
       return
     }
     const { count, committed, verifier, wcc } = result
-    if (committed !== 'UNSTABLE') this.#promised++
+    if (committed !== 'UNSTABLE') {
+      this.#promised++
+      node.unconfirmed = true
+    }
     this.#appends.answered({ start: offset, end: offset + Math.min(count, length), ...consistencyOf(wcc) })
     // Whatever was executed twice has met its own bytes.
     if (connection.repetitions(WRITE) !== repetitions) this.#appends.doubt()
@@ -329,10 +342,16 @@ export class FileWrites {
     const promised = this.#promised
     const { offset, count } = promised > this.#confirmed ? WHOLE_FILE : range
     const asked = caches.request()
-    const result = await connection.call(COMMIT, { file: node.handle, offset, count }, caller)
+    this.#commits++
+    const result = await connection
+      .call(COMMIT, { file: node.handle, offset, count }, caller)
+      .finally(() => this.#commits--)
     // A COMMIT changes nothing that others could see: its attributes are like those of any other answer.
     caches.learn(node, result.wcc.after, asked)
-    if (result.status === 'NFS3_OK') this.#confirmed = Math.max(this.#confirmed, promised)
+    if (result.status === 'NFS3_OK') {
+      this.#confirmed = Math.max(this.#confirmed, promised)
+      node.unconfirmed = this.#promised > this.#confirmed
+    }
     return result
   }
 

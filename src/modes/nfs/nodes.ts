@@ -19,8 +19,10 @@ export class NfsNode {
   cached = false
   /** The directory of the name that the kernel was told last. */
   parent: NodeId | undefined
-  /** Of a file that was opened for writing. */
+  /** Of a file that is open for writing, or of which something is still to be sent or told. */
   writes: FileWrites | undefined
+  /** WRITEs that the server called stable were not followed by a COMMIT of the whole file. */
+  unconfirmed = false
   /** Somebody holds a lock of it at the server, or is about to. */
   locked = false
 

@@ -97,6 +97,11 @@ export class WriteBehind {
     return this.#ranges.count === 0 && this.#sent.size === 0 && this.#commit === undefined
   }
 
+  /** Nobody has it open, and nobody has to hear of an error. */
+  get unwatched(): boolean {
+    return this.#handles.size === 0 && this.#unheard === undefined
+  }
+
   /** All that was written has reached the server, committed or not. */
   get settled(): boolean {
     return this.#ranges.bytesIn('dirty') === 0 && this.#sent.size === 0

@@ -48,3 +48,5 @@ export interface WriteFacts {
   readonly sentBytes: number
   readonly uncommittedBytes: number
 }
+
+export const NO_WRITES: WriteFacts = { dirtyBytes: 0, sentBytes: 0, uncommittedBytes: 0 }
