@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache'
 import { type Attributes, compareTimespec } from '../posix/attributes.ts'
 import { isDirectory } from '../posix/mode.ts'
-import { type ChangeAttributes, changeAttributes, sameChange } from './change-attributes.ts'
+import { type ChangeAttributes, changeAttributes, sameChange, sameContent } from './change-attributes.ts'
 import type { NodeId } from './filesystem.ts'
 import { type ChangeVerdict, OwnChanges } from './own-changes.ts'
 
@@ -96,6 +96,8 @@ interface Entry {
   barrier: number
   /** Why they are not believed any more, although their time is not over. */
   expired: string | undefined
+  /** This client gave it a name or took one away. */
+  renamed: boolean
 }
 
 export class AttributeCache {
@@ -194,6 +196,17 @@ export class AttributeCache {
     if (entry !== undefined) this.#expire(entry, why)
   }
 
+  /**
+   * This client gave the node a name, or took one away, and the answer does not tell what it is like now. That moves its
+   * ctime; if that is all, caches of what it contains are still right.
+   */
+  renamed(node: NodeId, why: string): void {
+    const entry = this.#entries.get(node)
+    if (entry === undefined) return
+    this.#expire(entry, why)
+    entry.renamed = true
+  }
+
   /** The node is gone, or nobody knows it any more. */
   forget(node: NodeId): void {
     this.#entries.delete(node)
@@ -226,6 +239,7 @@ export class AttributeCache {
       timeoutSinceMs: this.#now(),
       barrier: this.#lastOrder,
       expired: undefined,
+      renamed: false,
     })
     return { node, adopted: true, change: 'first', to }
   }
@@ -259,21 +273,23 @@ export class AttributeCache {
     const from = entry.explained
     const change = this.#verdict(entry)
     entry.pending = change === 'pending'
-    if (change === 'foreign') {
+    if (change === 'foreign' || (change === 'own' && entry.chain === undefined)) {
       entry.explained = changeAttributes(entry.attributes)
     } else if (entry.chain !== undefined) {
       entry.explained = entry.chain.current
     }
     if (entry.chain?.settled) entry.chain = undefined
+    if (entry.expired === undefined) entry.renamed = false
     if (adopted || change === 'foreign') this.#adapt(entry, change === 'foreign')
     return change === 'own' || change === 'foreign'
       ? { node, adopted, change, from, to: entry.explained }
       : { node, adopted, change }
   }
 
-  #verdict({ chain, explained, attributes }: Entry): ChangeVerdict {
+  #verdict({ chain, explained, attributes, renamed }: Entry): ChangeVerdict {
     if (chain !== undefined) return chain.judge(explained, attributes)
-    return sameChange(explained, attributes) ? 'none' : 'foreign'
+    if (sameChange(explained, attributes)) return 'none'
+    return renamed && sameContent(explained, attributes) ? 'own' : 'foreign'
   }
 
   /** At most one doubling per timeout, as Linux has it: asking often does not make one believe longer. */

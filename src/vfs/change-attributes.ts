@@ -10,7 +10,12 @@ export interface ChangeAttributes {
 }
 
 export function sameChange(a: ChangeAttributes, b: ChangeAttributes): boolean {
-  return a.size === b.size && compareTimespec(a.mtime, b.mtime) === 0 && compareTimespec(a.ctime, b.ctime) === 0
+  return sameContent(a, b) && compareTimespec(a.ctime, b.ctime) === 0
+}
+
+/** Whether what it contains is the same; the ctime moves with names and modes, too. */
+export function sameContent(a: ChangeAttributes, b: ChangeAttributes): boolean {
+  return a.size === b.size && compareTimespec(a.mtime, b.mtime) === 0
 }
 
 /** Nothing but the change attributes of `attributes`: to keep, and to show. */

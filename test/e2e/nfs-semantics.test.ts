@@ -260,6 +260,20 @@ describe('what was written here', () => {
     expect(await callsOf(b, () => python(b, read))).toMatchObject({ GETATTR: 8, READ: 8 })
   })
 
+  test('is not read from the server under another name either', async () => {
+    // As editors and git give files their names, and hard links.
+    const rename = `for size in sizes:
+    unpack(f"tmp{size}", content(size)); os.rename(f"tmp{size}", f"named{size}")
+    unpack(f"old{size}", content(size)); os.link(f"old{size}", f"linked{size}"); os.unlink(f"old{size}")`
+    await python(a, `${UNPACK}${rename}`)
+    const read = `${UNPACK}for size in sizes:
+    for kind in "named", "linked": assert open(f"{kind}{size}", "rb").read() == content(size), size`
+    expect(await callsOf(a, () => python(a, read))).toEqual({ GETATTR: 16 })
+    await python(b, `${UNPACK}for size in sizes:\n with open(f"named{size}", "r+b") as f: f.write(b"?")`)
+    const changed = `${UNPACK}for size in sizes: assert open(f"named{size}", "rb").read()[:1] == b"?", size`
+    expect(await callsOf(a, () => python(a, changed))).toEqual({ GETATTR: 8, READ: 8 })
+  })
+
   test('is read again once somebody else has changed it, or asks for what the server has', async () => {
     await python(a, `${UNPACK}for size in sizes: unpack(f"f{size}", content(size))`)
     await python(b, `${UNPACK}for size in sizes:\n with open(f"f{size}", "r+b") as f: f.seek(size - 1); f.write(b"!")`)

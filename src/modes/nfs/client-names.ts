@@ -169,7 +169,7 @@ export async function link(
     caches.end(parent, change, result?.directory)
   }
   if (result.status !== 'NFS3_OK') throw failureOf(result)
-  if (result.attributes === undefined) caches.attributes.expire(id, 'it got another name')
+  caches.attributes.renamed(id, 'it got another name')
   const entry = await state.entry(parent, node.handle, context, { attributes: result.attributes, request })
   caches.named(parent, newName, id, result.directory)
   state.makers.made(context.pid, newParent, newName)
@@ -195,7 +195,7 @@ export async function unlink(state: ClientState, context: CallContext, parentId:
   const victim = await whatIs(state, context, parent, name)
   if (victim !== undefined && (await putAside(state, context, { parent, name, node: victim }))) return
   await remove(state, context, parent, name)
-  if (victim !== undefined) state.caches.attributes.expire(victim.id, 'one of its names was removed')
+  if (victim !== undefined) state.caches.attributes.renamed(victim.id, 'one of its names was removed')
 }
 
 function remove(state: ClientState, caller: Caller, parent: NfsNode, name: string): Promise<void> {
@@ -297,7 +297,8 @@ export async function rename(state: ClientState, context: CallContext, renaming:
   await renameCall(state, context, { parent, name, newParent, newName, node })
   silly.moved(renaming.parent, name)
   state.makers.made(context.pid, newParent.id, newName)
-  if (victim !== undefined && victim !== node) state.caches.attributes.expire(victim.id, 'one of its names was removed')
+  if (victim !== undefined && victim !== node)
+    state.caches.attributes.renamed(victim.id, 'one of its names was removed')
 }
 
 interface RenameCall {
@@ -331,6 +332,6 @@ async function renameCall(
   else {
     caches.named(newParent, newName, node.id, result.toDirectory)
     // Its ctime moves, and the number of links when both names were its own.
-    caches.attributes.expire(node.id, 'it was renamed')
+    caches.attributes.renamed(node.id, 'it was renamed')
   }
 }

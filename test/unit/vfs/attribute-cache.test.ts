@@ -29,6 +29,39 @@ function stage(timeouts = TIMEOUTS, maxNodes = 16) {
   return { clock, cache, ask, change }
 }
 
+describe('a node that this client renamed', () => {
+  const moved = (n: number, ctime: number) => ({ ...version(n), ctime: version(ctime).ctime })
+
+  test('is asked for; if only its ctime has moved, caches of its content are right', () => {
+    const { cache, ask } = stage()
+    ask(version(1))
+    cache.renamed(NODE, 'it was renamed')
+    expect(cache.get(NODE)).toBeUndefined()
+    const [from, to] = [changeAttributes(version(1)), changeAttributes(moved(1, 2))]
+    expect(ask(moved(1, 2))).toMatchObject({ change: 'own', from, to })
+    expect(cache.get(NODE)).toEqual(moved(1, 2))
+    // Once: another move of the ctime is somebody else's.
+    expect(ask(moved(1, 3)).change).toBe('foreign')
+  })
+
+  test('may have been changed by somebody else as well', () => {
+    const { cache, ask } = stage()
+    ask(version(1))
+    cache.renamed(NODE, 'it was renamed')
+    expect(ask(version(3)).change).toBe('foreign')
+  })
+
+  test('is not told by an answer to what was asked before', () => {
+    const { cache, ask } = stage()
+    ask(version(1))
+    const before = cache.request()
+    cache.renamed(NODE, 'it was renamed')
+    expect(cache.update(NODE, version(1), before).change).toBe('none')
+    expect(cache.get(NODE)).toBeUndefined()
+    expect(ask(moved(1, 2)).change).toBe('own')
+  })
+})
+
 describe('how long attributes are believed', () => {
   test('starts at the minimum, doubles when nothing changed, and falls back on a change', () => {
     const { clock, cache, ask } = stage()
