@@ -95,6 +95,8 @@ export interface Addon {
   hasWriters(fd: number): boolean
   /** syncfs(2), off this thread. `fd` must stay open until it resolves. */
   syncfs(fd: number): Promise<void>
+  /** send(2) on a connected socket, without waiting: how many bytes it took. 0 is also the answer to an error. */
+  trySend(fd: number, bytes: Uint8Array): number
   /** getxattr(2): the value, at most 64 KiB. Throws ENODATA if the file has no such attribute. */
   getXattr(path: string, name: string): Uint8Array
 }
