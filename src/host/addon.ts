@@ -38,6 +38,8 @@ export interface FuseDevice {
   start(): void
   /** Writes a whole message of `header` followed by `data`, at once. Errors go to `onError`; ENOENT is ignored. */
   reply(header: Uint8Array, data?: Uint8Array): void
+  /** The same with the first `length` bytes of the reply buffer, which are a whole message. */
+  answer(length: number): void
   /**
    * Answers request `unique` with up to `length` (at most 16 MiB) bytes of file `fd` from `offset`: at once if they are
    * in the page cache, else from the thread pool. `done` is called when `fd` is no longer needed, perhaps before this

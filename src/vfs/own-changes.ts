@@ -60,7 +60,7 @@ export class OwnChanges {
   /** A change was answered, with both states or without. `arrived`: the number of the latest request sent until now. */
   end(order: number, link: Omit<Link, 'arrived'> | undefined, arrived: number): void {
     this.#underWay.delete(order)
-    if (link !== undefined) this.#links.push({ ...link, arrived })
+    if (link !== undefined) this.#links.push({ before: link.before, after: link.after, arrived })
   }
 
   /** Somebody asked for the attributes, and this was the state. */
