@@ -58,6 +58,7 @@ export class Session {
   /** Views of the arguments and results that come often, made once. */
   readonly in = {
     header: new P.InHeader(),
+    forget: new P.ForgetIn(),
     getattr: new P.GetattrIn(),
     setattr: new P.SetattrIn(),
     open: new P.OpenIn(),

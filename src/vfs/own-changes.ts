@@ -72,14 +72,14 @@ export class OwnChanges {
   judge(known: ChangeAttributes): ChangeVerdict {
     const from = this.#current
     this.#connect()
+    if (this.#links.length + this.#observed.length === 0) return sameChange(from, this.#current) ? 'none' : 'own'
     const waiting = [...this.#links, ...this.#observed]
     const oldest = Math.min(...this.#underWay)
     if (waiting.some(({ arrived }) => arrived < oldest) || waiting.length > MAX_REMEMBERED) {
       this.#restart(known)
       return 'foreign'
     }
-    if (waiting.length > 0) return 'pending'
-    return sameChange(from, this.#current) ? 'none' : 'own'
+    return 'pending'
   }
 
   /** Follows the links as far as they lead. */
@@ -92,9 +92,9 @@ export class OwnChanges {
       this.#passed.push(link.after)
     }
     if (this.#passed.length > MAX_REMEMBERED) this.#passed.splice(0, this.#passed.length - MAX_REMEMBERED)
-    this.#links = this.#links.filter((link) => !this.#saysNothing(link))
-    this.#observed = this.#observed.filter(({ state }) => !this.#hasPassed(state))
-    if (this.settled) this.#passed = [this.#current]
+    if (this.#links.length > 0) this.#links = this.#links.filter((link) => !this.#saysNothing(link))
+    if (this.#observed.length > 0) this.#observed = this.#observed.filter(({ state }) => !this.#hasPassed(state))
+    if (this.settled && this.#passed.length > 1) this.#passed = [this.#current]
   }
 
   /**
