@@ -1,5 +1,5 @@
-// A connection that carries records (RFC 5531 §11): messages in, messages out, over any byte stream. What is sent in one
-// turn of the event loop leaves in one write.
+// A connection that carries records (RFC 5531 §11): messages in, messages out, over any byte stream. What is sent
+// together, before the microtasks that wait have run, leaves in one write.
 import type { ByteStream } from '../transport.ts'
 import { RecordAssembler } from './record-assembler.ts'
 
