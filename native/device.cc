@@ -98,7 +98,10 @@ void Device::Receive(int status) {
       return;
     }
     if (static_cast<size_t>(length) < sizeof(fuse::InHeader)) return Lost(EPROTO);
+    const size_t waiting = outstanding_.size();
     if (!Dispatch(handler, on_request, static_cast<size_t>(length))) return;
+    // Whoever asked waits now. If nobody else does, there is nobody to ask for more: one read less per request.
+    if (waiting == 0 && outstanding_.size() == 1) return;
   }
 }
 

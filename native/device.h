@@ -29,6 +29,7 @@ class Device {
   void Unbind();
 
   bool open() const { return state_ == State::kIdle || state_ == State::kReceiving; }
+  size_t reply_size() const { return reply_.size; }
   bool has_request_buffer() const { return request_.data != nullptr; }
   // Only while `open()`.
   const ConnectionPtr& connection() const { return connection_; }
@@ -36,6 +37,8 @@ class Device {
   void SetRequestBuffer(napi_value buffer, Bytes bytes);
   int Start();
   void Reply(Bytes header, Bytes data);
+  // Replies with the first `length` bytes of the reply buffer.
+  void Answer(size_t length);
   void ReplyFromFile(uint64_t unique, int fd, int64_t offset, size_t length, napi_value done);
   napi_value NotifyLater(Bytes message);
   void Close();

@@ -52,6 +52,19 @@ napi_value Reply(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// Most replies come this way, so it is bound to its device: to find the device behind `this` costs as much as the rest.
+napi_value Answer(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  auto* device = static_cast<Device*>(args.data());
+  uint32_t length;
+  if (napi_get_value_uint32(env, args[0], &length) != napi_ok || length > device->reply_size()) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "not the length of a reply");
+    return nullptr;
+  }
+  if (device->open()) device->Answer(length);
+  return nullptr;
+}
+
 napi_value ReplyFromFile(napi_env env, napi_callback_info info) {
   Args args(env, info);
   Device* device = Self(env, args);
@@ -127,6 +140,14 @@ napi_value Close(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// The function keeps the object, and with it the device.
+void AddAnswer(napi_env env, napi_value self, Device* device) {
+  napi_value answer;
+  napi_create_function(env, "answer", NAPI_AUTO_LENGTH, Answer, device, &answer);
+  napi_set_named_property(env, answer, "device", self);
+  napi_set_named_property(env, self, "answer", answer);
+}
+
 // `new FuseDevice()` by others yields an object without a device: see Self.
 napi_value Construct(napi_env env, napi_callback_info info) { return Args(env, info).self(); }
 
@@ -151,6 +172,7 @@ napi_value OpenDevice(napi_env env, napi_callback_info info) {
   if (const int error = Device::Open(env, fd, &device)) return ThrowSystemError(env, error, "uv_poll_init");
   device->Bind(self, handler, on_request, args[2], reply);
   napi_wrap(env, self, device, Finalize, nullptr, nullptr);
+  AddAnswer(env, self, device);
   return self;
 }
 

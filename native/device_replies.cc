@@ -41,6 +41,8 @@ void Device::Reply(Bytes header, Bytes data) {
   Sent(unique, connection_->Write(parts, data.size > 0 ? 2 : 1));
 }
 
+void Device::Answer(size_t length) { Reply({reply_.data, length}, {}); }
+
 void Device::ReplyFromFile(uint64_t unique, int fd, int64_t offset, size_t length, napi_value done) {
   FileReply reply{connection_, unique, fd, offset, length, buffers_.Take(length)};
   Answered(unique);

@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <linux/limits.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -155,6 +156,18 @@ napi_value GetXattr(napi_env env, napi_callback_info info) {
   return buffer;
 }
 
+// Sends what the socket takes at once. An error is left to whoever sends next: 0, nothing was sent.
+napi_value TrySend(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int fd = args.Int32(0);
+  const Bytes bytes = args.Uint8Array(1);
+  if (!args.ok()) return nullptr;
+  const ssize_t sent = send(fd, bytes.data, bytes.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+  napi_value result;
+  napi_create_uint32(env, sent < 0 ? 0 : static_cast<uint32_t>(sent), &result);
+  return result;
+}
+
 }  // namespace
 
 void syscalls::Register(napi_env env, napi_value exports) {
@@ -167,6 +180,7 @@ void syscalls::Register(napi_env env, napi_value exports) {
       {"clone", nullptr, Clone, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"hasWriters", nullptr, HasWriters, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"getXattr", nullptr, GetXattr, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"trySend", nullptr, TrySend, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"syncfs", nullptr, Syncfs, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
   };
   napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions);

@@ -99,7 +99,7 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
     command(
       'FORGET',
       (s, q) => {
-        const { count } = new P.ForgetIn().at(s.view, ARGUMENTS)
+        const { count } = s.in.forget.at(s.view, ARGUMENTS)
         s.giveBack(() => forget(s, q.node, count))
       },
       { silent: true },

@@ -14,6 +14,8 @@ export class Request implements CallContext {
   /** What the request is about, for those who watch: the first name in it, the bytes it moves. */
   name: string | undefined
   bytes: number | undefined
+  /** Where it stands among those that wait, while it does. */
+  place = 0
   #abort: AbortController | undefined
 
   constructor(opcode: number, unique: number, node: number, uid: number, gid: number, pid: number, end: number) {

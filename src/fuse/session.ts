@@ -17,7 +17,7 @@ import { Request } from './request.ts'
 /** What the session needs of the device. */
 export type SessionDevice = Pick<
   FuseDevice,
-  'reply' | 'replyFromFile' | 'openBacking' | 'closeBacking' | 'setRequestBuffer'
+  'reply' | 'answer' | 'replyFromFile' | 'openBacking' | 'closeBacking' | 'setRequestBuffer'
 >
 
 /** A request's bytes: 1 MiB of data, a page for headers and names. */
@@ -58,6 +58,7 @@ export class Session {
   /** Views of the arguments and results that come often, made once. */
   readonly in = {
     header: new P.InHeader(),
+    forget: new P.ForgetIn(),
     getattr: new P.GetattrIn(),
     setattr: new P.SetattrIn(),
     open: new P.OpenIn(),
@@ -70,8 +71,8 @@ export class Session {
 
   readonly #options: SessionOptions
   readonly #device: SessionDevice
-  /** Requests whose answer is a promise: those that an INTERRUPT can reach. */
-  readonly #waiting = new Map<number, Request>()
+  /** Requests whose answer is a promise: those that an INTERRUPT can reach. Each knows its place. */
+  readonly #waiting: Request[] = []
   /** Request buffers that no call uses any more. */
   readonly #spare: Buffer[] = []
   #initialized = false
@@ -87,7 +88,7 @@ export class Session {
 
   /** Number of requests that wait for an answer of the file system. */
   get waiting(): number {
-    return this.#waiting.size
+    return this.#waiting.length
   }
 
   /** Serves the request in the current buffer. Returns the length of the reply in `replyBytes`, or 0: none now. */
@@ -137,9 +138,9 @@ export class Session {
   #answerLater(operation: Operation, request: Request, result: Promise<unknown>, began: number): void {
     const { bytes } = this
     if (operation.keepsBytes) this.useBuffer(this.#spare.pop() ?? Buffer.alloc(REQUEST_BYTES))
-    this.#waiting.set(request.unique, request)
-    const settle = (send: () => number, error?: ErrnoName) => {
-      this.#waiting.delete(request.unique)
+    request.place = this.#waiting.push(request) - 1
+    const settle = (length: number, error?: ErrnoName) => {
+      this.#settled(request)
       if (operation.keepsBytes && this.#spare.length < 8) this.#spare.push(bytes)
       const watch = this.#options.watch?.()
       watch?.({
@@ -148,13 +149,11 @@ export class Session {
         us: (performance.now() - began) * 1000,
         ...(error ? { error } : {}),
       })
-      if (operation.silent) return
-      const length = send()
-      if (length > 0) this.send(this.reply.bytes.subarray(0, length))
+      if (length > 0 && !operation.silent) this.#device.answer(length)
     }
     const fail = (error: unknown) => {
       const failure = this.#failure(error)
-      settle(() => this.reply.finish(request.unique, HEADER_BYTES, failure.errno), failure.code)
+      settle(this.reply.finish(request.unique, HEADER_BYTES, failure.errno), failure.code)
     }
     result.then((value) => {
       let length: number
@@ -164,8 +163,16 @@ export class Session {
         fail(error)
         return
       }
-      settle(() => length)
+      settle(length)
     }, fail)
+  }
+
+  /** The request does not wait any more: the last one takes its place. */
+  #settled({ place }: Request): void {
+    const last = this.#waiting.pop() as Request
+    if (last.place === place) return
+    last.place = place
+    this.#waiting[place] = last
   }
 
   /** Gives something back to the file system. Nobody waits for that: a failure is only logged. */
@@ -209,12 +216,12 @@ export class Session {
    * answered and is not here any more.
    */
   interrupt(unique: number): void {
-    this.#waiting.get(unique)?.interrupt()
+    this.#waiting.find((request) => request.unique === unique)?.interrupt()
   }
 
   /** The mount is gone, and nobody waits any more: interrupts every call that is still in progress. */
   close(): void {
-    for (const request of this.#waiting.values()) request.interrupt()
+    for (const request of [...this.#waiting]) request.interrupt()
   }
 
   /** Receives the next request into `bytes`. */

@@ -38,6 +38,8 @@ export interface FuseDevice {
   start(): void
   /** Writes a whole message of `header` followed by `data`, at once. Errors go to `onError`; ENOENT is ignored. */
   reply(header: Uint8Array, data?: Uint8Array): void
+  /** The same with the first `length` bytes of the reply buffer, which are a whole message. */
+  answer(length: number): void
   /**
    * Answers request `unique` with up to `length` (at most 16 MiB) bytes of file `fd` from `offset`: at once if they are
    * in the page cache, else from the thread pool. `done` is called when `fd` is no longer needed, perhaps before this
@@ -95,6 +97,8 @@ export interface Addon {
   hasWriters(fd: number): boolean
   /** syncfs(2), off this thread. `fd` must stay open until it resolves. */
   syncfs(fd: number): Promise<void>
+  /** send(2) on a connected socket, without waiting: how many bytes it took. 0 is also the answer to an error. */
+  trySend(fd: number, bytes: Uint8Array): number
   /** getxattr(2): the value, at most 64 KiB. Throws ENODATA if the file has no such attribute. */
   getXattr(path: string, name: string): Uint8Array
 }

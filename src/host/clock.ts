@@ -11,15 +11,24 @@ export interface Clock {
 const DRIFT_MS = 20
 /** A host's clock that goes back by more was set, and is followed. */
 const SET_BACK_MS = 1000
+/** How often the host's clock is looked at, at most, in milliseconds: it tells no more than whole ones. */
+const LOOK_MS = 1
 
 /** The host's clock with the fraction of a millisecond that Date.now() cuts off. Goes back only if it is set back. */
 export function hostClock(): Clock {
   let offset = Date.now() - performance.now()
   let last = 0
+  let lookedAt = Number.NEGATIVE_INFINITY
   return {
     now() {
+      const steady = performance.now()
+      if (steady < lookedAt + LOOK_MS) {
+        last = Math.max(last, steady + offset)
+        return last
+      }
+      lookedAt = steady
       const host = Date.now()
-      let fine = performance.now() + offset
+      let fine = steady + offset
       if (fine < host || fine >= host + DRIFT_MS) {
         offset += host - fine
         fine = host

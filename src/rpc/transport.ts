@@ -2,6 +2,7 @@
 // and to be faked in tests. Below them are TCP and UDP sockets.
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { connect, type NetConnectOpts, type OnReadOpts, type Socket } from 'node:net'
+import { type Addon, addon } from '../host/addon.ts'
 
 export interface ByteStream {
   /** Bytes that were written and have not left this process. */
@@ -51,12 +52,17 @@ export interface Address {
   readonly port: number
 }
 
+/** Up to here the detour through Node's streams costs more than sending does. */
+const SMALL_BYTES = 16 * 1024
+
 /** A stream over a socket, connected or connecting. */
 export class SocketStream implements ByteStream {
   readonly #socket: Socket
+  readonly #trySend: Addon['trySend'] | undefined
 
   constructor(socket: Socket, events: ByteStreamEvents) {
     this.#socket = socket
+    this.#trySend = trySend()
     let failure: Error | undefined
     socket
       .on('connect', () => events.opened())
@@ -75,12 +81,21 @@ export class SocketStream implements ByteStream {
   write(chunks: readonly Buffer[]): void {
     const [first] = chunks
     if (chunks.length === 1 && first !== undefined) {
-      this.#socket.write(first)
+      const sent = first.length <= SMALL_BYTES ? this.#sendNow(first) : 0
+      if (sent < first.length) this.#socket.write(sent === 0 ? first : first.subarray(sent))
       return
     }
     this.#socket.cork()
     for (const chunk of chunks) this.#socket.write(chunk)
     this.#socket.uncork()
+  }
+
+  /** Past the stream, if nothing waits in it: how many bytes left. Errors are found by the stream, which gets the rest. */
+  #sendNow(bytes: Buffer): number {
+    const socket: Socket & { readonly _handle?: { readonly fd?: number } | null } = this.#socket
+    if (this.#trySend === undefined || socket.connecting || !socket.writable || socket.writableLength > 0) return 0
+    const fd = socket._handle?.fd ?? -1
+    return fd < 0 ? 0 : this.#trySend(fd, bytes)
   }
 
   pause(): void {
@@ -98,6 +113,15 @@ export class SocketStream implements ByteStream {
     // One that is connecting would be reset only once it is connected.
     if (abruptly && !this.#socket.connecting) this.#socket.resetAndDestroy()
     else this.#socket.destroy()
+  }
+}
+
+/** Without the addon the stream does it. */
+function trySend(): Addon['trySend'] | undefined {
+  try {
+    return addon().trySend
+  } catch {
+    return undefined
   }
 }
 

@@ -87,9 +87,12 @@ export type TraceRecord =
   /** The reader was too slow: so many events are missing here. */
   | { readonly channel: 'trace'; readonly time: number; readonly dropped: number }
 
+/** A constant that Node computes anew each time that it is asked for. */
+const { timeOrigin } = performance
+
 /** Now, for `TraceEvent.time`: monotonic within the process and finer than a millisecond. */
 export function traceTime(): number {
-  return performance.timeOrigin + performance.now()
+  return timeOrigin + performance.now()
 }
 
 /** Passes on all events of all channels until the returned function is called. */

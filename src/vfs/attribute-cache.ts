@@ -134,7 +134,7 @@ export class AttributeCache {
       entry.chain ??= new OwnChanges(entry.explained)
       entry.chain.begin(request.order)
     }
-    return { ...request, node, entry }
+    return { order: request.order, sentMs: request.sentMs, node, entry }
   }
 
   /** The attributes, if they may be believed now. */

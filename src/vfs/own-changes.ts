@@ -64,7 +64,7 @@ export class OwnChanges {
     if (at >= 0) this.#underWay.splice(at, 1)
     if (link === undefined) return
     if (this.#links.length === 0 && sameChange(link.before, this.#current)) this.#moveTo(link.after)
-    else this.#links = [...this.#links, { ...link, arrived }]
+    else this.#links = [...this.#links, { before: link.before, after: link.after, arrived }]
   }
 
   /** Somebody asked for the attributes, and this was the state. */

@@ -169,7 +169,7 @@ const commands = {
     device.reply(message)
   },
   answerSlow: () => {
-    device.reply(reply.subarray(0, entry(output, state.slow, 'slow')))
+    device.answer(entry(output, state.slow, 'slow'))
     state.slow = undefined
   },
   closeBacking: () => device.closeBacking(state.backing),

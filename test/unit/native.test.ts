@@ -2,8 +2,10 @@
 // process is the program that uses the mount and says what the daemon shall do.
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -237,7 +239,9 @@ describe('mounting', () => {
     const device = native.openDevice(openSync('/dev/fuse', 'r+'), handler, new Uint8Array(16))
     expect(() => device.setRequestBuffer(new Uint8Array(8191))).toThrow(RangeError)
     expect(() => device.start()).toThrow(/ENOBUFS/)
+    expect(() => device.answer(17)).toThrow(RangeError)
     device.close()
+    expect(() => device.answer(16)).not.toThrow()
     expect(() => device.start()).toThrow(/ENODEV/)
   })
 })
@@ -284,6 +288,27 @@ describe('system calls', () => {
     expect(() => native.fstat(-1, new Float64Array(10))).toThrow(TypeError)
     expect(() => native.fallocate(fd, 0, 0, 0)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
     expect(() => native.seek(fd, 1 << 30, 3)).toThrow(expect.objectContaining({ code: 'ENXIO' }))
+  })
+
+  it('send what a socket takes, and nothing where that fails', async () => {
+    const listener = createServer().listen(0, '127.0.0.1')
+    await once(listener, 'listening')
+    const { port } = listener.address() as AddressInfo
+    const socket = connect(port, '127.0.0.1')
+    const [[peer]] = await Promise.all([once(listener, 'connection'), once(socket, 'connect')])
+    const { fd: sender } = (socket as unknown as { _handle: { fd: number } })._handle
+    expect(native.trySend(sender, Buffer.from('ping'))).toBe(4)
+    expect(String((await once(peer, 'data'))[0])).toBe('ping')
+    const much = Buffer.alloc(64 << 20)
+    peer.pause()
+    expect(native.trySend(sender, much)).toBeLessThan(much.length)
+    while (native.trySend(sender, much) > 0);
+    expect(native.trySend(sender, much)).toBe(0)
+    expect(native.trySend(fd, Buffer.from('ping'))).toBe(0)
+    expect(() => native.trySend(-1, much)).toThrow(TypeError)
+    socket.destroy()
+    peer.destroy()
+    listener.close()
   })
 
   it('allocate, find holes, copy ranges and sync', async () => {

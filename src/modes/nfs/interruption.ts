@@ -52,6 +52,7 @@ interface Watched {
   readonly context: Pick<CallContext, 'signal' | 'pid'>
   readonly interrupted: () => void
   readonly round: number
+  over: boolean
   stop: (() => void) | undefined
 }
 
@@ -59,8 +60,8 @@ interface Watched {
 export class Interruptions {
   readonly #options: InterruptionOptions
   readonly #clock: Clock
-  /** Those that are young, the oldest first. */
-  readonly #young = new Set<Watched>()
+  /** Those that are young, the oldest first, and those that are over and not cleared away yet. */
+  #young: Watched[] = []
   #round = 0
   #armed = false
 
@@ -71,27 +72,26 @@ export class Interruptions {
 
   /** Calls `interrupted` once if `context` is interrupted, maybe a moment later. Returns how to stop watching. */
   watch(context: Watched['context'], interrupted: () => void): () => void {
-    const watched: Watched = { context, interrupted, round: this.#round, stop: undefined }
-    this.#young.add(watched)
+    const watched: Watched = { context, interrupted, round: this.#round, over: false, stop: undefined }
+    this.#young.push(watched)
     this.#arm()
     return () => {
-      this.#young.delete(watched)
+      watched.over = true
       watched.stop?.()
     }
   }
 
   #arm(): void {
-    if (this.#armed || this.#young.size === 0) return
+    if (this.#armed || this.#young.length === 0) return
     this.#armed = true
     this.#clock.after(LATE_MS, () => {
       this.#armed = false
       this.#round++
-      for (const watched of this.#young) {
-        // It came since the last time.
-        if (watched.round === this.#round - 1) break
-        this.#young.delete(watched)
-        this.#attend(watched)
-      }
+      // Those from here on came since the last time.
+      const next = this.#young.findIndex(({ round }) => round === this.#round - 1)
+      const old = next < 0 ? this.#young : this.#young.slice(0, next)
+      this.#young = next < 0 ? [] : this.#young.slice(next)
+      for (const watched of old) if (!watched.over) this.#attend(watched)
       this.#arm()
     })
   }

@@ -1,11 +1,15 @@
-// A connection that carries records (RFC 5531 §11): messages in, messages out, over any byte stream. What is sent in one
-// turn of the event loop leaves in one write.
+// A connection that carries records (RFC 5531 §11): messages in, messages out, over any byte stream. What is sent
+// together, before the microtasks that wait have run, leaves in one write.
 import type { ByteStream } from '../transport.ts'
 import { RecordAssembler } from './record-assembler.ts'
 
 const LAST_FRAGMENT = 0x8000_0000
-/** Chunks below this are gathered into one: a system call for each would cost more than the copy. */
+/** Chunks below this are gathered: a system call for each would cost more than the copy. */
 const GATHER_BYTES = 4 * 1024
+/** Small chunks and marks are laid out one after the other in blocks of this size, which are never written to twice. */
+const BLOCK_BYTES = 2 * GATHER_BYTES
+/** What follows it runs when the microtasks that wait now have run: sooner than a tick, and cheaper. */
+const SETTLED = Promise.resolve()
 
 export interface RecordConnectionEvents {
   /** A record came. It is a view: who keeps it copies it. */
@@ -22,6 +26,10 @@ export class RecordConnection {
   readonly #records: RecordAssembler
   #outgoing: Buffer[] = []
   #outgoingBytes = 0
+  #block = Buffer.alloc(0)
+  /** Where in the block that begins which is not in `#outgoing` yet, and where it ends. */
+  #start = 0
+  #at = 0
   #flushing = false
   #paused = false
   #reading = false
@@ -79,14 +87,22 @@ export class RecordConnection {
   send(chunks: readonly Buffer[]): void {
     if (this.#ended) return
     let bytes = 0
-    for (const chunk of chunks) bytes += chunk.length
-    const mark = Buffer.allocUnsafe(4)
-    mark.writeUInt32BE(LAST_FRAGMENT + bytes)
-    this.#outgoing.push(mark, ...chunks)
+    for (const { length } of chunks) bytes += length
+    const mark = this.#reserve(4)
+    this.#block.writeUInt32BE(LAST_FRAGMENT + bytes, mark)
+    for (const chunk of chunks) {
+      if (chunk.length < GATHER_BYTES) {
+        const at = this.#reserve(chunk.length)
+        this.#block.set(chunk, at)
+      } else {
+        this.#endRun()
+        this.#outgoing.push(chunk)
+      }
+    }
     this.#outgoingBytes += bytes + 4
     if (this.#flushing) return
     this.#flushing = true
-    process.nextTick(this.#flush)
+    void SETTLED.then(this.#flush)
   }
 
   /** Ends the connection; nothing is sent or received from here on. */
@@ -94,7 +110,27 @@ export class RecordConnection {
     this.#ended = true
     this.#outgoing = []
     this.#outgoingBytes = 0
+    this.#start = this.#at
     this.#stream.destroy(abruptly)
+  }
+
+  /** Room in the block; returns where it begins. */
+  #reserve(bytes: number): number {
+    if (this.#at + bytes > this.#block.length) {
+      this.#endRun()
+      this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+      this.#start = this.#at = 0
+    }
+    const at = this.#at
+    this.#at += bytes
+    return at
+  }
+
+  /** What was gathered becomes one chunk. */
+  #endRun(): void {
+    if (this.#at === this.#start) return
+    this.#outgoing.push(this.#block.subarray(this.#start, this.#at))
+    this.#start = this.#at
   }
 
   #pause(paused: boolean): void {
@@ -106,25 +142,11 @@ export class RecordConnection {
 
   readonly #flush = (): void => {
     this.#flushing = false
-    if (this.#ended || this.#outgoing.length === 0) return
-    const chunks = gather(this.#outgoing)
+    if (this.#ended) return
+    this.#endRun()
+    const chunks = this.#outgoing
     this.#outgoing = []
     this.#outgoingBytes = 0
     this.#stream.write(chunks)
   }
-}
-
-/** The same bytes in fewer chunks: neighbours that are small become one. */
-function gather(chunks: readonly Buffer[]): Buffer[] {
-  const gathered: Buffer[] = []
-  let from = 0
-  for (let to = 0; to <= chunks.length; to++) {
-    const chunk = chunks[to]
-    if (chunk !== undefined && chunk.length < GATHER_BYTES) continue
-    if (to - from === 1) gathered.push(chunks[from] as Buffer)
-    else if (to > from) gathered.push(Buffer.concat(chunks.slice(from, to)))
-    if (chunk !== undefined) gathered.push(chunk)
-    from = to + 1
-  }
-  return gathered
 }

@@ -33,6 +33,7 @@ export class KernelSide {
       fileSystem: fileSystem as FileSystem,
       device: {
         reply: (header, data) => this.#collect(Buffer.concat([header, data ?? new Uint8Array()])),
+        answer: (length) => this.#collect(Buffer.from(this.#replyBytes.subarray(0, length))),
         replyFromFile: (unique, fd, offset, length) => void this.fileReplies.push({ unique, fd, offset, length }),
         openBacking: () => {
           if (this.refuseBacking) throw new Error('EPERM')
