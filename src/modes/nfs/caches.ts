@@ -14,7 +14,7 @@ import { CachedListings } from './cached-listings.ts'
 import { CloseToOpen } from './close-to-open.ts'
 import { NameCache } from './name-cache.ts'
 import { type NameAhead, NamesAhead } from './names-ahead.ts'
-import { attributesOf, consistencyOf } from './nfs3-attributes.ts'
+import { attributesOf, changeOf } from './nfs3-attributes.ts'
 import type { Fattr3, WccData } from './nfs3-types.ts'
 import type { NfsNode } from './nodes.ts'
 import type { NfsOptions } from './options.ts'
@@ -87,7 +87,7 @@ export class ClientCaches {
 
   /** The call was answered; without an answer `wcc` is missing. */
   end(node: NfsNode, change: OwnChange, wcc?: WccData): void {
-    const before = wcc && consistencyOf(wcc).before
+    const before = wcc?.before && changeOf(wcc.before)
     const after = wcc?.after && attributesOf(wcc.after, this.#blockSize)
     this.#updated(node, this.attributes.endChange(change, { before, after }))
     this.awaitLate(node)
@@ -96,7 +96,7 @@ export class ClientCaches {
 
   /** We gave a name to a node, or took it away (`node` 0), and the server agreed: see `NameCache.changed`. */
   named(parent: NfsNode, name: string, node: number, wcc: WccData): void {
-    const after = wcc.after && attributesOf(wcc.after, this.#blockSize)
+    const after = wcc.after && changeOf(wcc.after)
     this.ahead.changed(parent.id, name)
     this.names.changed(parent.id, name, { node, after, order: this.attributes.lastOrder })
   }
@@ -109,13 +109,12 @@ export class ClientCaches {
 
   /** What a LOOKUP or a listing found. `directory`: the attributes that came along. */
   found(parent: NfsNode, name: string, node: number, directory: Fattr3 | undefined, request: AttributeRequest): void {
-    const attributes = directory && attributesOf(directory, this.#blockSize)
-    this.names.learn(parent.id, name, { node, directory: attributes, request })
+    this.names.learn(parent.id, name, { node, directory: directory && changeOf(directory), request })
   }
 
   /** A directory was just made. `attributes`: those that came with the answer. */
   madeEmpty(node: NodeId, attributes: Fattr3 | undefined): void {
-    if (attributes !== undefined) this.names.complete(node, attributesOf(attributes, this.#blockSize))
+    if (attributes !== undefined) this.names.complete(node, changeOf(attributes))
   }
 
   /** What is known of a node, as programs of this mount are to see it: with what they wrote. */
@@ -185,7 +184,9 @@ export class ClientCaches {
   entry(parent: NfsNode, node: NfsNode, reply: AttributesReply): Entry {
     node.parent = parent.id
     const nameTtlMs = this.names.ttlMs(this.attributes.ttlMs(parent.id)).present
-    return { node: node.id, generation: GENERATION, nameTtlMs, ...reply }
+    // No spread: objects of one shape, made at once, cost a fraction.
+    const { attributes, attributesTtlMs } = reply
+    return { node: node.id, generation: GENERATION, nameTtlMs, attributes, attributesTtlMs }
   }
 
   absent(parent: NfsNode): AbsentEntry {

@@ -104,7 +104,7 @@ function opened(state: ClientState, context: CallContext, node: NfsNode, flags: 
   if (writes) state.writesOf(node, credential).opened(handle, credential)
   if (state.uncached) return { handle, directIo: true }
   if (opensForRead(flags)) state.openFiles.opened(node, handle, credential)
-  return { handle, ...kept }
+  return { handle, keepCache: kept.keepCache }
 }
 
 export async function create(

@@ -166,7 +166,10 @@ export class ClientState {
     const request = this.caches.request()
     const result = await this.call(parent, LOOKUP, { what: { dir: parent.handle, name } }, caller)
     this.caches.learn(parent, result.directory, request)
-    if (result.status === 'NFS3_OK') return { ...result, request }
+    if (result.status === 'NFS3_OK') {
+      const { object, attributes, directory } = result
+      return { object, attributes, directory, request }
+    }
     if (result.status !== 'NFS3ERR_NOENT') throw failureOf(result)
     this.caches.found(parent, name, 0, result.directory, request)
     return undefined

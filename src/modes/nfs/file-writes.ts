@@ -301,7 +301,8 @@ export class FileWrites {
       this.#promised++
       node.unconfirmed = true
     }
-    this.#appends.answered({ start: offset, end: offset + Math.min(count, length), ...consistencyOf(wcc) })
+    const { before, after } = consistencyOf(wcc)
+    this.#appends.answered({ start: offset, end: offset + Math.min(count, length), before, after })
     // Whatever was executed twice has met its own bytes.
     if (connection.repetitions(WRITE) !== repetitions) this.#appends.doubt()
     this.#run(
