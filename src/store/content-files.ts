@@ -132,10 +132,16 @@ export class ContentFiles {
     return this.#add(inode, fd, true)
   }
 
-  retain(file: ContentFile, writable: boolean): void {
-    if (file.opens++ === 0) this.#idle--
+  /** It is going to be used for the moment, by this process. */
+  touch(file: ContentFile): ContentFile {
     file.recent = true
     file.touched = true
+    return file
+  }
+
+  retain(file: ContentFile, writable: boolean): void {
+    if (file.opens++ === 0) this.#idle--
+    this.touch(file)
     if (writable) {
       file.writableOpens++
       file.wasWritable = true
