@@ -72,6 +72,8 @@ export class RecordConnection {
     } finally {
       this.#reading = false
     }
+    // What answers the records at once need not wait for the end of the turn.
+    if (!this.#flushing) this.#flush()
     if (!this.#ended) this.#pause(!this.#events.ready())
   }
 
@@ -84,7 +86,7 @@ export class RecordConnection {
     mark.writeUInt32BE(LAST_FRAGMENT + bytes)
     this.#outgoing.push(mark, ...chunks)
     this.#outgoingBytes += bytes + 4
-    if (this.#flushing) return
+    if (this.#flushing || this.#reading) return
     this.#flushing = true
     process.nextTick(this.#flush)
   }
