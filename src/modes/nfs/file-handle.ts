@@ -49,8 +49,8 @@ export class FileHandles {
   encode({ exportId, ino, generation }: FileHandle): Buffer {
     const given = this.#given.get(ino)
     if (given?.handle.exportId === exportId && given.handle.generation === generation) return given.bytes
-    const bytes = Buffer.alloc(FILE_HANDLE_BYTES)
-    bytes[0] = VERSION
+    const bytes = Buffer.allocUnsafe(FILE_HANDLE_BYTES)
+    bytes.writeUInt32BE(VERSION * 0x100_0000, 0)
     bytes.writeUInt32BE(exportId, 4)
     bytes.writeUInt32BE(Math.floor(ino / TWO_32), 8)
     bytes.writeUInt32BE(ino % TWO_32, 12)

@@ -82,9 +82,17 @@ export class RecordConnection {
     if (this.#ended) return
     let bytes = 0
     for (const chunk of chunks) bytes += chunk.length
-    const mark = Buffer.allocUnsafe(4)
-    mark.writeUInt32BE(LAST_FRAGMENT + bytes)
-    this.#outgoing.push(mark, ...chunks)
+    const [only] = chunks
+    if (chunks.length === 1 && only !== undefined && bytes < GATHER_BYTES) {
+      const record = Buffer.allocUnsafe(4 + bytes)
+      record.writeUInt32BE(LAST_FRAGMENT + bytes)
+      record.set(only, 4)
+      this.#outgoing.push(record)
+    } else {
+      const mark = Buffer.allocUnsafe(4)
+      mark.writeUInt32BE(LAST_FRAGMENT + bytes)
+      this.#outgoing.push(mark, ...chunks)
+    }
     this.#outgoingBytes += bytes + 4
     if (this.#flushing || this.#reading) return
     this.#flushing = true
@@ -109,7 +117,7 @@ export class RecordConnection {
   readonly #flush = (): void => {
     this.#flushing = false
     if (this.#ended || this.#outgoing.length === 0) return
-    const chunks = gather(this.#outgoing)
+    const chunks = this.#outgoing.length === 1 ? this.#outgoing : gather(this.#outgoing)
     this.#outgoing = []
     this.#outgoingBytes = 0
     this.#stream.write(chunks)
