@@ -48,6 +48,7 @@ export function openContent(parts: Parts, ino: number, flags: number, who: Crede
   requireAccess(inode, who, truncates ? mask | MAY_WRITE : mask)
   const content = new Content(parts.files.open(inode), flags, who)
   parts.files.retain(content.file, content.writable)
+  content.file.shared = true
   if (truncates) {
     try {
       setAttributes(parts, ino, { size: 0 }, who, { handleIsOpenForWrite: true })
@@ -91,6 +92,13 @@ export function write(parts: Parts, content: Content, data: Uint8Array, offset: 
   return writeFile(parts, content, data, append ? undefined : offset)
 }
 
+/** Reads a regular file that the caller does not have open: see `writeUnopened`. */
+export function readUnopened({ inodes, files, disk }: Parts, ino: number, into: Uint8Array, offset: number): number {
+  const inode = inodes.get(ino)
+  if (!isRegular(inode.attributes.mode)) throw new FsError('EINVAL')
+  return disk.read(files.touch(files.open(inode)).fd, into, offset)
+}
+
 /**
  * Writes a regular file that the caller does not have open, as a server does whose clients open nothing. No descriptor
  * leaves this process for that, so nobody else has to be asked afterwards whether the file is still being written.
@@ -99,8 +107,7 @@ export function writeUnopened(parts: Parts, ino: number, data: Uint8Array, offse
   const { inodes, files, usage } = parts
   const inode = inodes.get(ino)
   if (!isRegular(inode.attributes.mode)) throw new FsError('EINVAL')
-  const file = files.touch(files.open(inode))
-  const written = writeFile(parts, { file, who }, data, offset)
+  const written = writeFile(parts, { file: files.open(inode), who }, data, offset)
   if (usage.quota.bytes !== undefined) {
     inodes.refresh(inode)
     inodes.save(inode)
@@ -140,6 +147,7 @@ function writeFile(
   } catch (error) {
     if (written === 0) throw FsError.from(error)
   }
+  files.touch(file)
   inode.written = true
   notices.attributes(inode.ino)
   return written
