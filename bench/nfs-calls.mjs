@@ -132,7 +132,7 @@ async function measure(server, folder, { rounds, strace, json }) {
       if (round > 0) note(name, (await usage()) - before)
     }
     const before = await usage()
-    await delay(4000)
+    await delay(2000)
     if (round > 0 && !counted) note('later', (await usage()) - before)
   }
   client.close()
