@@ -8,6 +8,8 @@ const TWO_32 = 0x1_0000_0000
 const BLOCK_BYTES = 16 * 1024
 /** From here on a chunk of its own costs less than a copy. */
 const REFERENCE_BYTES = 4 * 1024
+/** Where a hyper integer is cut in two: shifts would make further big integers. */
+const SCRATCH = new DataView(new ArrayBuffer(8))
 /** Short text is written first and measured then. */
 const SHORT_TEXT = 1024
 
@@ -130,8 +132,9 @@ export class XdrWriter {
   }
 
   #big(value: bigint): void {
-    this.#word(Number(value >> 32n))
-    this.#word(Number(value & 0xffff_ffffn))
+    SCRATCH.setBigUint64(0, value)
+    this.#word(SCRATCH.getUint32(0))
+    this.#word(SCRATCH.getUint32(4))
   }
 
   /** Zeroes behind `length` bytes at `start`; there the message goes on. */

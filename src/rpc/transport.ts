@@ -129,7 +129,7 @@ function trySend(): Addon['trySend'] | undefined {
 const READ_BYTES = 64 * 1024
 
 /** Reads to where the receiver wants it, or into blocks that are never written to twice. */
-function readInto(events: ByteStreamEvents): OnReadOpts {
+export function readInto(events: ByteStreamEvents): OnReadOpts {
   let block = Buffer.alloc(0)
   let asked = false
   return {

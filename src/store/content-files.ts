@@ -34,6 +34,8 @@ export interface ContentFile {
   wasWritable: boolean
   /** Size and times may differ from those last read: the inode is open, or was since then. */
   touched: boolean
+  /** Others than this process may have it open or mapped: it was opened for them, or an earlier process had it. */
+  shared: boolean
 }
 
 export interface ContentFilesOptions {
@@ -94,7 +96,7 @@ export class ContentFiles {
     const spare = this.spare.take()
     if (spare) inode.content = spare.content
     else this.#options.onNoneSpare()
-    return this.#add(inode, spare?.fd ?? this.#make(inode.content), false)
+    return this.#add(inode, spare?.fd ?? this.#make(inode.content), { isNew: true })
   }
 
   #make(content: number): number {
@@ -129,13 +131,19 @@ export class ContentFiles {
       this.#directoryOf(inode.content).unsynced = true
       this.#options.onBackgroundError(new Error(`the content of inode ${inode.ino} was missing; it is empty now`))
     }
-    return this.#add(inode, fd, true)
+    return this.#add(inode, fd, { isNew: false })
+  }
+
+  /** It is going to be used for the moment, by this process. */
+  touch(file: ContentFile): ContentFile {
+    file.recent = true
+    file.touched = true
+    return file
   }
 
   retain(file: ContentFile, writable: boolean): void {
     if (file.opens++ === 0) this.#idle--
-    file.recent = true
-    file.touched = true
+    this.touch(file)
     if (writable) {
       file.writableOpens++
       file.wasWritable = true
@@ -177,7 +185,8 @@ export class ContentFiles {
     const { file, content } = inode
     if (!file) return
     const fd = this.#detach(inode, file)
-    if (!this.spare.retire({ content, fd }, inode.attributes.size)) this.#disk.close(fd)
+    const { shared } = file
+    if (!this.spare.retire({ content, fd, shared }, inode.attributes.size)) this.#disk.close(fd)
   }
 
   #close(inode: Inode): void {
@@ -301,7 +310,7 @@ export class ContentFiles {
     }
   }
 
-  #add(inode: Inode, fd: number, touched: boolean): ContentFile {
+  #add(inode: Inode, fd: number, { isNew }: { readonly isNew: boolean }): ContentFile {
     const file: ContentFile = {
       inode,
       fd,
@@ -310,7 +319,8 @@ export class ContentFiles {
       writableOpens: 0,
       recent: true,
       wasWritable: false,
-      touched,
+      touched: !isNew,
+      shared: !isNew,
     }
     // Room first: the new file must not be the one that goes.
     this.#idle++

@@ -48,6 +48,7 @@ export function openContent(parts: Parts, ino: number, flags: number, who: Crede
   requireAccess(inode, who, truncates ? mask | MAY_WRITE : mask)
   const content = new Content(parts.files.open(inode), flags, who)
   parts.files.retain(content.file, content.writable)
+  content.file.shared = true
   if (truncates) {
     try {
       setAttributes(parts, ino, { size: 0 }, who, { handleIsOpenForWrite: true })
@@ -88,31 +89,65 @@ export function read(parts: Parts, content: Content, into: Uint8Array, offset: n
 /** Writes at `offset`, or at the end of the file. Returns the number of bytes, fewer only when there is no more room. */
 export function write(parts: Parts, content: Content, data: Uint8Array, offset: number, append: boolean): number {
   requireOpen(content, content.writable)
+  return writeFile(parts, content, data, append ? undefined : offset)
+}
+
+/** Reads a regular file that the caller does not have open: see `writeUnopened`. */
+export function readUnopened({ inodes, files, disk }: Parts, ino: number, into: Uint8Array, offset: number): number {
+  const inode = inodes.get(ino)
+  if (!isRegular(inode.attributes.mode)) throw new FsError('EINVAL')
+  return disk.read(files.touch(files.open(inode)).fd, into, offset)
+}
+
+/**
+ * Writes a regular file that the caller does not have open, as a server does whose clients open nothing. No descriptor
+ * leaves this process for that, so nobody else has to be asked afterwards whether the file is still being written.
+ */
+export function writeUnopened(parts: Parts, ino: number, data: Uint8Array, offset: number, who: Credentials): number {
+  const { inodes, files, usage } = parts
+  const inode = inodes.get(ino)
+  if (!isRegular(inode.attributes.mode)) throw new FsError('EINVAL')
+  const written = writeFile(parts, { file: files.open(inode), who }, data, offset)
+  if (usage.quota.bytes !== undefined) {
+    inodes.refresh(inode)
+    inodes.save(inode)
+  }
+  return written
+}
+
+/** `offset` undefined: at the end of the file. */
+function writeFile(
+  parts: Parts,
+  { file, who }: Pick<Content, 'file' | 'who'>,
+  data: Uint8Array,
+  offset: number | undefined,
+): number {
   if (data.length === 0) return 0
   const { disk, inodes, files, usage, notices } = parts
-  const { inode } = content.file
+  const { inode } = file
   let room = data.length
   if (usage.quota.bytes !== undefined) {
     inodes.refresh(inode)
     const { size } = inode.attributes
-    room = Math.min(room, size + usage.freeBytes - (append ? size : offset))
+    room = Math.min(room, size + usage.freeBytes - (offset ?? size))
     if (room <= 0) throw new FsError('EDQUOT')
   }
-  if (!append) {
+  if (offset !== undefined) {
     room = Math.min(room, FILE_SIZE_MAX - offset)
     if (room <= 0) throw new FsError('EFBIG')
   }
-  if (!isSuperuser(content.who)) killPrivileges(parts, inode.ino)
-  const fd = append ? files.appendDescriptor(content.file) : content.fd
+  if (!isSuperuser(who)) killPrivileges(parts, inode.ino)
+  const fd = offset === undefined ? files.appendDescriptor(file) : file.fd
   let written = 0
   try {
     while (written < room) {
-      const rest = data.subarray(written, room)
-      written += append ? disk.append(fd, rest) : disk.write(fd, rest, offset + written)
+      const rest = written === 0 && room === data.length ? data : data.subarray(written, room)
+      written += offset === undefined ? disk.append(fd, rest) : disk.write(fd, rest, offset + written)
     }
   } catch (error) {
     if (written === 0) throw FsError.from(error)
   }
+  files.touch(file)
   inode.written = true
   notices.attributes(inode.ino)
   return written

@@ -10,10 +10,6 @@ export interface Entry {
   readonly cookie: number
 }
 
-interface Row extends Entry {
-  readonly name: string
-}
-
 export interface ListedEntry {
   readonly name: string
   readonly ino: number
@@ -26,61 +22,41 @@ export interface ListedEntry {
 /** Entries read from the database at a time. */
 const PAGE = 128
 
+type Row = [string, number, number, number]
+
+const entryOf = ([name, ino, type, cookie]: Row): ListedEntry => ({ name, ino, type, cookie })
+
 export class Entries {
   readonly #metadata: Metadata
   readonly #hash: NameHash
   readonly #seed: number
-  readonly #find
   readonly #group
   readonly #page
   readonly #any
-  /** Where the last name that was not found would be: whoever did not find it often makes it next. */
-  #missed = { directory: 0, first: 0, version: 0 }
 
   constructor(metadata: Metadata, hash: NameHash, seed: number) {
     this.#metadata = metadata
     this.#hash = hash
     this.#seed = seed
-    const among = 'FROM dirent WHERE parent = ? AND cookie >= ? AND cookie < ?'
     // Arrays: objects are much slower to make.
-    this.#find = metadata.query<[number, number, string]>(`SELECT ino, cookie, name ${among}`).raw()
-    this.#group = metadata.query<Row>(`SELECT ino, cookie, name ${among}`)
-    this.#page = metadata
-      .query<[string, number, number, number]>(
-        `SELECT name, ino, type, cookie FROM dirent WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ${PAGE}`,
-      )
-      .raw()
+    const rows = (where: string) =>
+      metadata.query<Row>(`SELECT name, ino, type, cookie FROM dirent WHERE parent = ? AND ${where}`).raw()
+    this.#group = rows('cookie >= ? AND cookie < ?')
+    this.#page = rows(`cookie > ? ORDER BY cookie LIMIT ${PAGE}`)
     this.#any = metadata.query<number>('SELECT 1 FROM dirent WHERE parent = ? LIMIT 1').pluck()
   }
 
   find(directory: number, name: string): Entry | undefined {
-    const first = this.#hash(name, this.#seed)
-    const pending = this.#metadata.pending.entries(directory, first)
-    for (const entry of pending) if (entry.live && entry.name === name) return entry
-    if (this.#metadata.pending.isNewDirectory(directory)) return undefined
-    const row = this.#find.get(directory, first, first + SLOTS)
-    if (row === undefined) {
-      this.#missed = { directory, first, version: this.#metadata.entriesVersion }
-      return undefined
-    }
-    const stored: Entry | undefined =
-      row[2] === name
-        ? { ino: row[0], cookie: row[1] }
-        : this.#group.all(directory, first, first + SLOTS).find((other) => other.name === name)
-    return stored && pending.some(({ cookie }) => cookie === stored.cookie) ? undefined : stored
+    const group = this.#entries(directory, this.#hash(name, this.#seed))
+    for (const entry of group) if (entry.name === name) return entry
+    return undefined
   }
 
   /** The cookie for a new entry. Throws EEXIST if there is one of this name. */
   slot(directory: number, name: string): number {
     const first = this.#hash(name, this.#seed)
-    const pending = this.#metadata.pending.entries(directory, first)
-    const none = this.#metadata.pending.isNewDirectory(directory) || this.#isMissed(directory, first)
-    const stored = none ? [] : this.#group.all(directory, first, first + SLOTS)
-    if (stored.length === 0 && pending.length === 0) return first
-    const group = [
-      ...stored.filter(({ cookie }) => !pending.some((entry) => entry.cookie === cookie)),
-      ...pending.filter(({ live }) => live),
-    ]
+    const group = this.#entries(directory, first)
+    if (group.length === 0) return first
     if (group.some((entry) => entry.name === name)) throw new FsError('EEXIST')
     const cookie = freeSlot(
       first,
@@ -90,13 +66,30 @@ export class Entries {
     return cookie
   }
 
-  /** Whether the database was asked for this hash last, and had nothing. */
-  #isMissed(directory: number, first: number): boolean {
-    const missed = this.#missed
-    return missed.directory === directory && missed.first === first && missed.version === this.#metadata.entriesVersion
+  /** The entries of a hash: known, or asked for and known from now on. */
+  #entries(directory: number, first: number): readonly ListedEntry[] {
+    const { known, pending } = this.#metadata
+    const group = known.group(directory, first)
+    if (group !== undefined) return group
+    const changed = pending.entries(directory, first)
+    const live = changed.filter((entry) => entry.live)
+    const found = pending.isNewDirectory(directory) ? live : [...live, ...this.#stored(directory, first, changed)]
+    known.learn(directory, first, found)
+    return found
+  }
+
+  /** What the database has of a hash and is not out of date. */
+  #stored(directory: number, first: number, changed: readonly Entry[]): ListedEntry[] {
+    this.#metadata.requireWhole()
+    const stored = this.#group.all(directory, first, first + SLOTS).map(entryOf)
+    return changed.length === 0
+      ? stored
+      : stored.filter(({ cookie }) => !changed.some((other) => other.cookie === cookie))
   }
 
   isEmpty(directory: number): boolean {
+    const known = this.#metadata.known.isEmpty(directory)
+    if (known !== undefined) return known
     if (this.#metadata.pending.hasEntry(directory)) return false
     this.#metadata.settleEntries(directory)
     return this.#any.get(directory) === undefined
@@ -110,15 +103,32 @@ export class Entries {
     const type = direntType(S_IFDIR)
     if (after < DOT_COOKIE) yield { name: '.', ino: directory.ino, type, cookie: DOT_COOKIE }
     if (after < DOT_DOT_COOKIE) yield { name: '..', ino: directory.parent, type, cookie: DOT_DOT_COOKIE }
-    let cookie = Math.max(after, DOT_DOT_COOKIE)
-    for (;;) {
-      this.#metadata.settleEntries(directory.ino)
-      const page = this.#page.all(directory.ino, cookie)
-      for (const [name, ino, type, at] of page) {
-        cookie = at
-        yield { name, ino, type, cookie }
-      }
+    const from = Math.max(after, DOT_DOT_COOKIE)
+    const known = this.#metadata.known.list(directory.ino)
+    if (known === undefined) yield* this.#listStored(directory.ino, from)
+    else for (let at = firstAfter(known, from); at < known.length; at++) yield known[at] as ListedEntry
+  }
+
+  *#listStored(directory: number, from: number): Generator<ListedEntry> {
+    for (let cookie = from; ; ) {
+      this.#metadata.settleEntries(directory)
+      const page = this.#page.all(directory, cookie).map(entryOf)
+      if (page.length < PAGE && cookie === DOT_DOT_COOKIE) this.#metadata.known.learnAll(directory, page)
+      yield* page
       if (page.length < PAGE) return
+      cookie = page[PAGE - 1]?.cookie ?? 0
     }
   }
+}
+
+/** Where in a list by cookies the first one after `cookie` is. */
+function firstAfter(entries: readonly ListedEntry[], cookie: number): number {
+  let low = 0
+  let high = entries.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((entries[middle] as ListedEntry).cookie > cookie) high = middle
+    else low = middle + 1
+  }
+  return low
 }

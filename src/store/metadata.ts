@@ -26,6 +26,7 @@ import { FsError } from '../posix/errors.ts'
 import { type Disk, STAT } from './disk.ts'
 import type { Inode } from './inode.ts'
 import { Journal, type JournalRecord, type Parameter } from './journal.ts'
+import { KnownNames } from './known-names.ts'
 import { PendingRows, type RowWriter, type Subject } from './pending-rows.ts'
 import { DELETE_ENTRY, DELETE_INODE, FORMAT, PUT_ENTRY, PUT_INODE, SCHEMA, SET_META, STATEMENTS } from './schema.ts'
 
@@ -38,6 +39,8 @@ export interface MetadataLimits {
   readonly segmentBytes: number
   /** Bytes of SQLite's log after which it is written back to the database file. */
   readonly logBytes: number
+  /** Names of directories kept in memory. */
+  readonly cachedNames: number
 }
 
 export const METADATA_LIMITS: MetadataLimits = {
@@ -45,6 +48,7 @@ export const METADATA_LIMITS: MetadataLimits = {
   batchMs: 1000,
   segmentBytes: 8 << 20,
   logBytes: 16 << 20,
+  cachedNames: 100_000,
 }
 
 export interface MetadataOptions {
@@ -68,10 +72,10 @@ export class Metadata {
   /** Descriptors of our own to sync with. Closing one of the database file gives up SQLite's lock on it. */
   readonly #databaseFd: number
   readonly #logFd: number
-  /** Grows when the database is told of entries, or brought back: what was learnt from it before may be wrong. */
-  entriesVersion = 0
   /** Rows that the journal has and the database has not: whoever asks the database looks here first. */
   readonly pending = new PendingRows()
+  /** What the directories in use have, in step with each operation. */
+  readonly known: KnownNames
   readonly #writer: RowWriter
   /** The operation under way: its record, what its statements are about, and whether the database was told of some. */
   #record: JournalRecord = [0]
@@ -94,6 +98,7 @@ export class Metadata {
     this.#disk = options.disk
     this.#clock = options.clock
     this.#limits = options.limits
+    this.known = new KnownNames(options.limits.cachedNames)
     this.#onBackgroundError = options.onBackgroundError
     this.#database = database
     this.#journal = journal
@@ -197,7 +202,11 @@ export class Metadata {
     }
     this.#sequence++
     for (let at = 1; at < record.length; at += 2) {
-      this.pending.take(record[at] as number, record[at + 1] as readonly Parameter[], this.#subjects[(at - 1) >> 1])
+      const statement = record[at] as number
+      const parameters = record[at + 1] as readonly Parameter[]
+      const subject = this.#subjects[(at - 1) >> 1]
+      this.pending.take(statement, parameters, subject)
+      this.known.take(statement, parameters, subject)
     }
     this.#endOperation()
     this.#flushLater()
@@ -213,12 +222,16 @@ export class Metadata {
     this.#cancelFlush ??= this.#clock.after(this.#limits.batchMs, () => this.flush())
   }
 
+  /** Makes sure that the database has what it was told: what a query finds may then be remembered. */
+  requireWhole(): void {
+    if (this.#batchIsLost() && !this.#failure) this.#makeAgain()
+  }
+
   /** Tells the database the pending entries of a directory, for a query that looks at all of them. */
   settleEntries(directory: number): void {
     if (!this.pending.hasEntries(directory) && !this.#batchIsLost()) return
     try {
       this.#requireBatch()
-      this.entriesVersion++
       this.pending.writeEntries(directory, this.#writer)
     } catch (error) {
       if (this.#batchIsLost()) this.#makeAgain()
@@ -315,7 +328,6 @@ export class Metadata {
 
   #commitBatch(): void {
     this.#requireBatch()
-    this.entriesVersion++
     this.pending.write(this.#writer)
     this.#statement(SET_META).run([SEQUENCE, this.#sequence])
     this.#database.exec('COMMIT')
@@ -352,7 +364,6 @@ export class Metadata {
   }
 
   #tellAgain(): void {
-    this.entriesVersion++
     const reached = this.#replay()
     if (reached !== this.#sequence) {
       throw new Error(`operations up to ${this.#sequence} were journalled, and only ${reached} can be read`)

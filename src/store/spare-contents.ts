@@ -6,6 +6,8 @@ import type { Disk } from './disk.ts'
 /** How many are kept, and the largest file that is emptied rather than removed, in bytes. */
 const LIMIT = 2048
 const EMPTIED_BYTES = 1 << 20
+/** Files synced at a time. */
+const SYNCED_TOGETHER = 16
 /** futimens(2): the current time, in the place of nanoseconds. */
 const UTIME_NOW = 0x3fffffff
 
@@ -13,6 +15,12 @@ const UTIME_NOW = 0x3fffffff
 export interface SpareContent {
   readonly content: number
   readonly fd: number
+}
+
+/** What a deleted inode leaves. */
+export interface RetiredContent extends SpareContent {
+  /** Others than this process may have it open or mapped. */
+  readonly shared: boolean
 }
 
 export interface SpareContentsOptions {
@@ -28,10 +36,10 @@ export class SpareContents {
   readonly #options: SpareContentsOptions
   readonly #disk: Disk
   /**
-   * Descriptors by content number: of deleted inodes' content that is to be emptied, of what was emptied, and of what is
-   * durably empty and therefore for new inodes.
+   * By content number: deleted inodes' content that is to be emptied, and the descriptors of what was emptied, and of
+   * what is durably empty and therefore for new inodes.
    */
-  readonly #retired = new Map<number, number>()
+  readonly #retired = new Map<number, RetiredContent>()
   readonly #emptied = new Map<number, number>()
   readonly #spare = new Map<number, number>()
   /** How many were wanted at once. */
@@ -59,20 +67,21 @@ export class SpareContents {
   }
 
   /** The content of a deleted inode. False: it is not kept, and the descriptor is still the caller's. */
-  retire({ content, fd }: SpareContent, bytes: number): boolean {
+  retire(retired: RetiredContent, bytes: number): boolean {
     if (this.#kept >= LIMIT || bytes > EMPTIED_BYTES) return false
-    this.#retired.set(content, fd)
+    this.#retired.set(retired.content, retired)
     return true
   }
 
   /** Empties the content of a deleted inode. False: it is not kept here, or has to be removed instead. */
   empty(content: number): boolean {
-    const fd = this.#retired.get(content)
-    if (fd === undefined) return false
+    const retired = this.#retired.get(content)
+    if (retired === undefined) return false
+    const { fd, shared } = retired
     this.#retired.delete(content)
     try {
       // What outlived the inode at some client, a mapping say, must not see what another inode holds.
-      if (!this.#disk.hasWriters(fd)) {
+      if (!shared || !this.#disk.hasWriters(fd)) {
         // Not by `fd`, which stays open: ext4 flushes a file that was emptied at the next close, and that should be now.
         this.#disk.close(this.#options.openEmptied(content))
         this.#emptied.set(content, fd)
@@ -87,17 +96,31 @@ export class SpareContents {
 
   /**
    * Lets new inodes have what was emptied, as soon as that is durable: else loss of power could show in one file what
-   * another held, since a file's number is durable with the journal, and before its content. One file after the other:
-   * the first sync makes a journalling host commit them all, and what else is dirty on the host stays so.
+   * another held, since a file's number is durable with the journal, and before its content. File by file, since what else
+   * is dirty on the host shall stay so. The first sync makes a journalling host commit them all; the others are then
+   * quick, and share what it costs to hand them to other threads.
    */
   async makeDurable(): Promise<void> {
-    for (const [content, fd] of [...this.#emptied]) {
-      await this.#disk.sync(fd, true)
-      // It may have been given up meanwhile, for want of descriptors.
-      if (this.#emptied.get(content) !== fd) continue
-      this.#emptied.delete(content)
-      this.#spare.set(content, fd)
+    const emptied = [...this.#emptied]
+    for (let from = 0, to = 1; from < emptied.length; from = to, to += SYNCED_TOGETHER) {
+      const synced = emptied.slice(from, to).map(([content, fd]) => this.#makeDurable(content, fd))
+      // None may still be under way when this ends, however it does.
+      await Promise.allSettled(synced)
+      await Promise.all(synced)
     }
+  }
+
+  async #makeDurable(content: number, fd: number): Promise<void> {
+    // It may be given up meanwhile, for want of descriptors.
+    const isKept = () => this.#emptied.get(content) === fd
+    try {
+      await this.#disk.sync(fd, true)
+    } catch (error) {
+      if (isKept()) throw error
+    }
+    if (!isKept()) return
+    this.#emptied.delete(content)
+    this.#spare.set(content, fd)
   }
 
   /** Whether files should be made ahead. */
@@ -119,7 +142,7 @@ export class SpareContents {
 
   /** Removes all of them, and closes those that would be: `empty` leaves their removal to the caller. */
   remove(): void {
-    for (const fd of this.#retired.values()) this.#disk.close(fd)
+    for (const { fd } of this.#retired.values()) this.#disk.close(fd)
     this.#retired.clear()
     this.#wanted = 0
     for (const kept of [this.#emptied, this.#spare]) {

@@ -338,6 +338,16 @@ export class Volume {
     return contents.write(this.#parts, content, data, offset, append)
   }
 
+  /** The same for a file that the caller has not opened. Whether it may be read is the caller's to judge. */
+  readUnopened(ino: number, into: Uint8Array, offset: number): number {
+    return contents.readUnopened(this.#parts, ino, into, offset)
+  }
+
+  /** Writes a file that the caller has not opened. Whether `who` may write it is the caller's to judge. */
+  writeUnopened(ino: number, data: Uint8Array, offset: number, who: Credentials): number {
+    return contents.writeUnopened(this.#parts, ino, data, offset, who)
+  }
+
   /** fallocate(2). */
   allocate(content: Content, mode: number, offset: number, length: number): void {
     contents.allocate(this.#parts, content, mode, offset, length)

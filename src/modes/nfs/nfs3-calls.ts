@@ -76,11 +76,15 @@ export class NfsCalls {
   readonly volume: Volume
   readonly verifier: Buffer
   readonly #parts: NfsServerParts
+  /** The roots of exports that have a name. */
+  readonly #namedRoots: ReadonlySet<number>
 
   constructor(parts: NfsServerParts) {
     this.volume = parts.volume
     this.verifier = parts.verifier
     this.#parts = parts
+    const roots = [...parts.exports.values()].map(({ root }) => root)
+    this.#namedRoots = new Set(roots.filter((root) => root !== parts.volume.root))
   }
 
   /** Throws BADHANDLE for one that we never gave out, STALE if what it meant is gone, ACCES for whom it is not meant. */
@@ -130,9 +134,9 @@ export class NfsCalls {
 
   /** Throws EBUSY for a name of the root of an export, which must neither go nor move: clients have it mounted. */
   requireNoRoot({ ino, who }: Target, name: string): void {
-    if (isDot(name)) return
+    if (this.#namedRoots.size === 0 || isDot(name)) return
     const found = this.volume.lookup(ino, name, who)
-    for (const { root } of this.#parts.exports.values()) if (root === found) throw new FsError('EBUSY')
+    if (found !== undefined && this.#namedRoots.has(found)) throw new FsError('EBUSY')
   }
 
   attributes(ino: number): Fattr3 {

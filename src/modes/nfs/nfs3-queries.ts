@@ -91,7 +91,6 @@ export function readFile(
     const attributes = volume.attributes(ino)
     if (!isRegular(attributes.mode)) throw new FsError('EINVAL')
     if (!mayTransfer(who, attributes, MAY_READ)) throw new FsError('EACCES')
-    const content = volume.openContent(ino, O_RDONLY, ROOT_CREDENTIALS)
     const { size } = attributes
     const length = Math.max(0, Math.min(count, caller.transferMax, size - offset))
     const data = Buffer.allocUnsafe(length)
@@ -103,13 +102,8 @@ export function readFile(
       eof: got < length || offset + got >= size,
       data: data.subarray(0, got),
     })
-    if (length <= AT_ONCE_BYTES) {
-      try {
-        return answer(volume.read(content, data, offset))
-      } finally {
-        volume.closeContent(content)
-      }
-    }
+    if (length <= AT_ONCE_BYTES) return answer(volume.readUnopened(ino, data, offset))
+    const content = volume.openContent(ino, O_RDONLY, ROOT_CREDENTIALS)
     return new Promise((resolve) => {
       read(content.fd, data, 0, length, offset, (error, got) => {
         volume.closeContent(content)

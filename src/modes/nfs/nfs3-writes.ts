@@ -1,7 +1,7 @@
 // WRITE and COMMIT (RFC 1813 §3.3.7, §3.3.21).
-import { MAY_WRITE, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
+import { MAY_WRITE } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
-import { isRegular, O_WRONLY } from '../../posix/mode.ts'
+import { isRegular } from '../../posix/mode.ts'
 import type { Arguments, Result } from './nfs3.ts'
 import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
 import type { WccAttr } from './nfs3-types.ts'
@@ -27,14 +27,7 @@ export function write(
     const attributes = volume.attributes(ino)
     if (!isRegular(attributes.mode)) throw new FsError('EINVAL')
     if (!mayTransfer(who, attributes, MAY_WRITE)) throw new FsError('EACCES')
-    const content = volume.openContent(ino, O_WRONLY, ROOT_CREDENTIALS)
-    let written: number
-    try {
-      if (who.uid !== 0 && count > 0) volume.killPrivileges(ino)
-      written = volume.write(content, data, offset)
-    } finally {
-      volume.closeContent(content)
-    }
+    const written = volume.writeUnopened(ino, data, offset, who)
     const answer = (): Result<'WRITE'> => ({
       status: 'NFS3_OK',
       wcc: calls.wcc(target, before),

@@ -80,6 +80,8 @@ export class RecordConnection {
     } finally {
       this.#reading = false
     }
+    // What answers the records at once need not wait for the end of the turn.
+    if (!this.#flushing) this.#flush()
     if (!this.#ended) this.#pause(!this.#events.ready())
   }
 
@@ -100,7 +102,7 @@ export class RecordConnection {
       }
     }
     this.#outgoingBytes += bytes + 4
-    if (this.#flushing) return
+    if (this.#flushing || this.#reading) return
     this.#flushing = true
     void SETTLED.then(this.#flush)
   }
@@ -145,6 +147,7 @@ export class RecordConnection {
     if (this.#ended) return
     this.#endRun()
     const chunks = this.#outgoing
+    if (chunks.length === 0) return
     this.#outgoing = []
     this.#outgoingBytes = 0
     this.#stream.write(chunks)

@@ -1,6 +1,6 @@
 // One TCP connection to a server: calls in, replies out in the order in which they are ready, and what bounds both.
 import type { Socket } from 'node:net'
-import { SocketStream } from '../transport.ts'
+import { acceptedStream } from './accepted-stream.ts'
 import { CredentialReader } from './auth.ts'
 import { BackChannel } from './back-channel.ts'
 import type { Peer } from './peer.ts'
@@ -82,7 +82,7 @@ export class ServerConnection {
       maxReplyBytes: around.limits.recordBytes,
       back: this.#back,
     }
-    const stream = new SocketStream(socket, {
+    const stream = acceptedStream(socket, {
       opened: () => {},
       received: (chunk) => this.#received(chunk),
       drained: () => this.proceed(),

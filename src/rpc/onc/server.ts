@@ -1,9 +1,9 @@
 // The core of an ONC RPC server: bytes of a call in, bytes of its reply out. No sockets, no timers.
 import { DecodeError } from '../../codec/errors.ts'
 import { EncodingError } from '../../codec/text.ts'
-import { XdrReader, XdrWriter } from '../../codec/xdr.ts'
+import { encode, XdrReader, XdrWriter } from '../../codec/xdr.ts'
 import { type RpcEvent, rpcChannel, traceTime } from '../../trace/trace.ts'
-import { callKey, DuplicateCache, type DuplicateCacheLimits } from './duplicate-cache.ts'
+import { DuplicateCache, type DuplicateCacheLimits, RepeatableCall } from './duplicate-cache.ts'
 import { accepted, CALL, CallBody, CallStart, denied, HEADER_BYTES, REPLY, ReplyBody, RPC_VERSION } from './message.ts'
 import { type Peer, peerName } from './peer.ts'
 import type { Procedure } from './program.ts'
@@ -20,7 +20,8 @@ export interface OncServerOptions {
 export type Reply = Buffer[] | undefined
 
 const NO_ERROR: CallOutcome = {}
-const SUCCESS = accepted({ status: 'SUCCESS' })
+/** What stands before each result. */
+const SUCCESS = encode(ReplyBody, accepted({ status: 'SUCCESS' }))
 const SYSTEM_ERR = accepted({ status: 'SYSTEM_ERR' })
 const GARBAGE_ARGS = accepted({ status: 'GARBAGE_ARGS' })
 
@@ -32,7 +33,7 @@ interface Call {
   /** When it came; 0 if nobody wanted to know. */
   readonly startedAt: number
   /** In the duplicate request cache, if the call is not idempotent. */
-  key: string | undefined
+  repeatable: RepeatableCall | undefined
 }
 
 type CallOutcome = Pick<RpcEvent, 'error' | 'detail'>
@@ -44,7 +45,7 @@ export class OncServer {
   /** By program and version. */
   readonly #programs = new Map<number, Map<number, Service>>()
   /** Calls that are not idempotent and that their handlers are busy with. */
-  readonly #inProgress = new Map<string, { readonly peer: Peer; readonly reply: Promise<Reply> }>()
+  readonly #inProgress = new Map<RepeatableCall, { readonly peer: Peer; readonly reply: Promise<Reply> }>()
   readonly #reader = new XdrReader()
   readonly #writer = new XdrWriter()
 
@@ -103,7 +104,7 @@ export class OncServer {
       xid,
     }
     const startedAt = rpcChannel.hasSubscribers ? traceTime() : 0
-    const call: Call = { procedure, context, bytes: message.length, startedAt, key: undefined }
+    const call: Call = { procedure, context, bytes: message.length, startedAt, repeatable: undefined }
     // Procedure 0 asks whether somebody is there, and needs no rights (RFC 5531 §12.2).
     if (procedure.number !== 0) {
       const why = typeof caller === 'string' ? caller : service.options.authorize?.(context, procedure)
@@ -117,9 +118,10 @@ export class OncServer {
       return this.#refuse(xid, GARBAGE_ARGS, call)
     }
     if (!procedure.idempotent) {
-      call.key = callKey(peer, xid, body, encoded)
-      const known = this.#duplicates.begin(call.key)
-      if (known !== 'new') return this.#repeat(call, call.key, known)
+      const repeatable = new RepeatableCall(peer, xid, body, encoded)
+      const before = this.#duplicates.begin(repeatable)
+      if (before !== undefined) return this.#repeat(call, before)
+      call.repeatable = repeatable
     }
     return this.#run(call, handler, args.value)
   }
@@ -132,7 +134,7 @@ export class OncServer {
         (value) => this.#finish(call, value),
         (error: unknown) => this.#fail(call, error),
       )
-      if (call.key !== undefined) this.#inProgress.set(call.key, { peer: call.context.peer, reply })
+      if (call.repeatable !== undefined) this.#inProgress.set(call.repeatable, { peer: call.context.peer, reply })
       return reply
     } catch (error) {
       return this.#fail(call, error)
@@ -152,21 +154,21 @@ export class OncServer {
 
   #finish(call: Call, result: unknown): Reply {
     if (result === NO_REPLY) return this.#silent(call)
-    const { procedure, context, key } = call
+    const { procedure, context, repeatable } = call
     const writer = this.#writer.begin(context.peer.maxReplyBytes)
     try {
       writer.u32(context.xid)
       writer.u32(REPLY)
-      ReplyBody.write(writer, SUCCESS)
+      writer.fixed(SUCCESS, SUCCESS.length)
       procedure.result.write(writer, result)
     } catch (error) {
       return this.#fail(call, error)
     }
     const sent = writer.length
     const reply = writer.take()
-    if (key !== undefined) {
-      this.#duplicates.done(key, reply)
-      this.#inProgress.delete(key)
+    if (repeatable !== undefined) {
+      this.#duplicates.done(repeatable, reply)
+      if (this.#inProgress.size > 0) this.#inProgress.delete(repeatable)
     }
     const error = rpcChannel.hasSubscribers ? procedure.errorOf(result) : undefined
     this.#count(call, sent, error === undefined ? NO_ERROR : { error })
@@ -179,10 +181,10 @@ export class OncServer {
     return undefined
   }
 
-  #forget({ key }: Call): void {
-    if (key === undefined) return
-    this.#duplicates.forget(key)
-    this.#inProgress.delete(key)
+  #forget({ repeatable }: Call): void {
+    if (repeatable === undefined) return
+    this.#duplicates.forget(repeatable)
+    this.#inProgress.delete(repeatable)
   }
 
   #fail(call: Call, error: unknown): Reply {
@@ -193,17 +195,18 @@ export class OncServer {
     return this.#refuse(context.xid, SYSTEM_ERR, call)
   }
 
-  #repeat({ procedure, context, bytes }: Call, key: string, known: 'busy' | Buffer): Awaitable<Reply> {
+  #repeat({ procedure, context, bytes }: Call, before: RepeatableCall): Awaitable<Reply> {
     const counters = this.statistics.of(procedure.name)
     counters.retransmissions++
     counters.bytesReceived += bytes
-    if (known === 'busy') {
-      const first = this.#inProgress.get(key)
+    const { answer } = before
+    if (answer === undefined) {
+      const first = this.#inProgress.get(before)
       // The answer will come, unless it goes to a connection that is gone while the client asks again over a new one.
       return first === undefined || first.peer === context.peer ? undefined : first.reply
     }
-    counters.bytesSent += known.length
-    return [known]
+    counters.bytesSent += answer.length
+    return [answer]
   }
 
   /** A reply of the RPC layer itself. */

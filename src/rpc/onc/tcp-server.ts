@@ -49,8 +49,9 @@ export class TcpListener {
     this.#options = options
     this.#limits = { ...TCP_LIMITS, ...options.limits }
     this.#clock = options.clock ?? hostClock()
-    this.#listener = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }, (socket) =>
-      this.#accept(socket),
+    this.#listener = createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, pauseOnConnect: true },
+      (socket) => this.#accept(socket),
     )
   }
 

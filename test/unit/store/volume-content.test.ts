@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFIFO, S_IFLNK } from '../../../src/posix/mode.ts'
+import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFIFO, S_IFLNK, S_IFREG } from '../../../src/posix/mode.ts'
 import { hostDisk } from '../../../src/store/disk.ts'
 import type { Volume } from '../../../src/store/volume.ts'
 import {
@@ -283,6 +283,57 @@ describe('writes that the store does not see', () => {
     next()
     expect(asked).toBeGreaterThan(2)
     expect(contentOf(volume, f)).toBe('By mapping!')
+  })
+})
+
+describe('files that their user does not open', () => {
+  it('are read and written, and nobody is asked whether they are still written, or mapped when they are gone', async () => {
+    let asked = 0
+    const disk = diskWith({
+      hasWriters: (fd) => {
+        asked++
+        return hostDisk.hasWriters(fd)
+      },
+    })
+    const directory = scratch()
+    const volume = await openVolume(directory, { disk })
+    const f = file(volume, 1, 'f', root, 0o6755)
+    const before = volume.changeOf(f)
+    expect(volume.writeUnopened(f, Buffer.from('abc'), 2, alice)).toBe(3)
+    expect(volume.attributes(f)).toMatchObject({ size: 5, mode: S_IFREG | 0o755 })
+    expect(volume.changeOf(f).dataVersion).toBe(before.dataVersion + 1)
+    const into = Buffer.alloc(8)
+    expect(volume.readUnopened(f, into, 1)).toBe(4)
+    expect(into.toString('latin1', 0, 4)).toBe('\0abc')
+    const path = pathOf(volume, directory, f)
+    volume.unlink(1, 'f', root)
+    await volume.sync()
+    expect(fs.statSync(path).size).toBe(0)
+    expect(asked).toBe(0)
+
+    const opened = file(volume, 1, 'opened')
+    put(volume, opened, 'x')
+    const unlinked = asked
+    volume.unlink(1, 'opened', root)
+    await volume.sync()
+    expect(asked).toBe(unlinked + 1)
+  })
+
+  it('are regular, and within the quota and what a file can hold', async () => {
+    const directory = scratch()
+    const volume = await openVolume(directory)
+    const f = file(volume, 1, 'f')
+    const one = Buffer.alloc(1)
+    expect(codeOf(() => volume.writeUnopened(1, one, 0, root))).toBe('EINVAL')
+    expect(codeOf(() => volume.readUnopened(1, one, 0))).toBe('EINVAL')
+    expect(codeOf(() => volume.writeUnopened(f, one, 2 ** 44, root))).toBe('EFBIG')
+    volume.setQuota({ bytes: 100, inodes: undefined })
+    expect(volume.writeUnopened(f, Buffer.alloc(60), 0, root)).toBe(60)
+    expect(volume.writeUnopened(f, Buffer.alloc(60), 60, root)).toBe(40)
+    expect(codeOf(() => volume.writeUnopened(f, one, 100, root))).toBe('EDQUOT')
+    expect(volume.used.bytes).toBe(100)
+    await volume.close()
+    expect((await openVolume(directory)).used.bytes).toBe(100)
   })
 })
 

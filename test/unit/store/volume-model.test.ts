@@ -16,6 +16,7 @@ describe(`a volume under random operations (PROTEUS_SEED=${from})`, () => {
       segmentBytes: 20_000,
       logBytes: 1 << 17,
       cachedInodes: 64,
+      cachedNames: 40,
       idleDescriptors: 3,
     }
     let volume = await openVolume(directory, { clock, limits })

@@ -23,6 +23,7 @@ const tiny = (chance: () => number) => ({
   segmentBytes: 600,
   logBytes: 60_000,
   cachedInodes: 2,
+  cachedNames: chance() < 0.5 ? 4 : 1000,
   idleDescriptors: Math.floor(chance() * 3),
   removalDelayMs: 0,
   removalPatienceMs: 0,
