@@ -196,12 +196,23 @@ export class Session {
   /** Sends what a READ found: from memory, or from a file without passing through here. */
   sendData(request: Request, result: ReadResult): number {
     if (result instanceof Uint8Array) {
-      this.reply.finish(request.unique, HEADER_BYTES + result.length)
-      this.#device.reply(this.reply.bytes.subarray(0, HEADER_BYTES), result)
+      this.#sendBytes(request, result)
+    } else if ('bytes' in result) {
+      // The kernel has its copy when this returns, or nobody wants one any more.
+      try {
+        this.#sendBytes(request, result.bytes)
+      } finally {
+        result.release()
+      }
     } else {
       this.#device.replyFromFile(BigInt(request.unique), result.fd, result.offset, result.length, () => undefined)
     }
     return 0
+  }
+
+  #sendBytes(request: Request, bytes: Uint8Array): void {
+    this.reply.finish(request.unique, HEADER_BYTES + bytes.length)
+    this.#device.reply(this.reply.bytes.subarray(0, HEADER_BYTES), bytes)
   }
 
   /**

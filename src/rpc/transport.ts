@@ -6,8 +6,8 @@ import { connect, type NetConnectOpts, type OnReadOpts, type Socket } from 'node
 export interface ByteStream {
   /** Bytes that were written and have not left this process. */
   readonly bufferedBytes: number
-  /** Sends the chunks in order. They must not change until they have left. */
-  write(chunks: readonly Buffer[]): void
+  /** Sends the chunks in order. They must not change until they have left; then `left` is called, if they ever do. */
+  write(chunks: readonly Buffer[], left?: () => void): void
   /** No more is received until `resume`. */
   pause(): void
   resume(): void
@@ -72,15 +72,16 @@ export class SocketStream implements ByteStream {
     return this.#socket.writableLength
   }
 
-  write(chunks: readonly Buffer[]): void {
-    const [first] = chunks
-    if (chunks.length === 1 && first !== undefined) {
-      this.#socket.write(first)
-      return
+  write(chunks: readonly Buffer[], left?: () => void): void {
+    const socket = this.#socket
+    const last = chunks.length - 1
+    const done = left === undefined ? undefined : (error?: Error | null) => error || left()
+    if (last > 0) socket.cork()
+    for (const [index, chunk] of chunks.entries()) {
+      if (index === last && done !== undefined) socket.write(chunk, done)
+      else socket.write(chunk)
     }
-    this.#socket.cork()
-    for (const chunk of chunks) this.#socket.write(chunk)
-    this.#socket.uncork()
+    if (last > 0) socket.uncork()
   }
 
   pause(): void {

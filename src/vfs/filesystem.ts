@@ -80,8 +80,17 @@ export interface OpenedDirectory {
   readonly keepCache?: boolean
 }
 
+/** Bytes in memory that will be used again: whoever got them calls `release`, once, and does not look at them after that. */
+export interface LentBytes {
+  readonly bytes: Uint8Array
+  release(): void
+}
+
 /** Bytes, or a range of a local file that holds them: sent from there without passing through JavaScript. */
-export type ReadResult = Uint8Array | { readonly fd: number; readonly offset: number; readonly length: number }
+export type ReadResult =
+  | Uint8Array
+  | LentBytes
+  | { readonly fd: number; readonly offset: number; readonly length: number }
 
 export interface DirectoryEntry {
   readonly name: string

@@ -10,6 +10,7 @@ import {
   ROOT_CREDENTIALS,
 } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
+import type { BufferPool } from '../../rpc/buffer-pool.ts'
 import { isDot } from '../../store/names.ts'
 import type { Volume } from '../../store/volume.ts'
 import type { Access, Export } from './exports.ts'
@@ -64,6 +65,8 @@ export interface NfsServerParts {
   readonly fsid: bigint
   /** Another one after each restart: tells clients to send again what was not committed (RFC 1813 §4.8). */
   readonly verifier: Buffer
+  /** Memory for data that is read. It comes back when a reply has left. */
+  readonly transfers: BufferPool
 }
 
 /** An export, and the directory that it shows. */
@@ -75,11 +78,13 @@ export interface ExportedTree {
 export class NfsCalls {
   readonly volume: Volume
   readonly verifier: Buffer
+  readonly transfers: BufferPool
   readonly #parts: NfsServerParts
 
   constructor(parts: NfsServerParts) {
     this.volume = parts.volume
     this.verifier = parts.verifier
+    this.transfers = parts.transfers
     this.#parts = parts
   }
 

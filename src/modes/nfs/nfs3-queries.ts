@@ -94,7 +94,7 @@ export function readFile(
     const content = volume.openContent(ino, O_RDONLY, ROOT_CREDENTIALS)
     const { size } = attributes
     const length = Math.max(0, Math.min(count, caller.transferMax, size - offset))
-    const data = Buffer.allocUnsafe(length)
+    const data = length <= AT_ONCE_BYTES ? Buffer.allocUnsafe(length) : calls.transfers.take(length)
     const answer = (got: number): Result<'READ'> => ({
       status: 'NFS3_OK',
       attributes: calls.after(target),

@@ -1,5 +1,6 @@
 // How a client's messages travel: as records of a stream, or as datagrams.
 import { DecodeError } from '../../codec/errors.ts'
+import { BufferPool } from '../buffer-pool.ts'
 import type { Address, OpenByteStream, OpenDatagrams } from '../transport.ts'
 import { peerName } from './peer.ts'
 import { RecordConnection } from './record-connection.ts'
@@ -30,13 +31,18 @@ export interface ChannelKind {
   readonly messageBytes: number
   /** Events come later, never from within the call. */
   open(events: ChannelEvents): Channel
+  /** Nobody uses the message any more that `part` is a part of: its memory may be used for another one. */
+  release?(part: Uint8Array): void
 }
 
 const RECORD_BYTES = 1024 * 1024 + 64 * 1024
+/** Memory of large messages that is kept for the next: as many as Linux' readahead lets be under way, and some. */
+const SPARE_RECORDS = 8
 const DATAGRAM_BYTES = 65_507
 
 /** Messages as records of the streams that `open` opens: `link.stream(openTcp(address))`. */
 export function tcpChannel({ host, port }: Address, open: OpenByteStream, messageBytes = RECORD_BYTES): ChannelKind {
+  const pool = new BufferPool({ bytes: messageBytes, spare: SPARE_RECORDS })
   return {
     transport: 'tcp',
     address: { host, port },
@@ -61,6 +67,7 @@ export function tcpChannel({ host, port }: Address, open: OpenByteStream, messag
           },
         },
         messageBytes,
+        pool,
       )
       return {
         get bufferedBytes() {
@@ -70,6 +77,7 @@ export function tcpChannel({ host, port }: Address, open: OpenByteStream, messag
         close: (abruptly) => records.destroy(abruptly),
       }
     },
+    release: (part) => pool.give(part),
   }
 }
 

@@ -1,6 +1,7 @@
 // Record marking (RFC 5531 §11), receiving: a byte stream is cut into records, and a record may come in fragments and
 // in any pieces. A pure state machine; records are taken one by one, so that whoever is busy leaves them here.
 import { DecodeError } from '../../codec/errors.ts'
+import type { BufferPool } from '../buffer-pool.ts'
 
 const LAST_FRAGMENT = 0x8000_0000
 /** Fragments of a record: some senders flush every few hundred bytes, nobody needs one per byte of a megabyte. */
@@ -14,21 +15,23 @@ const EMPTY = Buffer.alloc(0)
 
 export class RecordAssembler {
   readonly #limit: number
+  readonly #pool: BufferPool | undefined
   /** Chunks that are not consumed, the first from `#at` on. */
   #chunks: Buffer[] = []
   #at = 0
   #unread = 0
   /** The record so far, if it did not come in one piece. */
-  #record = EMPTY
+  #record: Buffer = EMPTY
   #recordBytes = 0
   #fragments = 0
   /** Bytes that the present fragment still lacks; undefined between fragments. */
   #missing: number | undefined
   #last = false
 
-  /** `limit`: the most bytes of a record. */
-  constructor(limit: number) {
+  /** `limit`: the most bytes of a record. `pool`: memory for large ones, which whoever is done with them may give back. */
+  constructor(limit: number, pool?: BufferPool) {
     this.#limit = limit
+    this.#pool = pool
   }
 
   /** Bytes that are held here: records that were not taken, and the beginning of one. */
@@ -123,11 +126,12 @@ export class RecordAssembler {
   }
 
   /** Makes room: for many times what has come, but not for all that is announced. */
-  #reserve(bytes: number, announced: number): void {
-    const needed = this.#recordBytes + bytes
+  #reserve(more: number, announced: number): void {
+    const needed = this.#recordBytes + more
     if (needed <= this.#record.length) return
     const most = this.#last ? this.#recordBytes + announced : this.#limit
-    const grown = Buffer.allocUnsafeSlow(Math.min(most, Math.max(GROWTH * needed, SMALLEST_BUFFER)))
+    const bytes = Math.min(most, Math.max(GROWTH * needed, SMALLEST_BUFFER))
+    const grown = this.#pool?.take(bytes) ?? Buffer.allocUnsafeSlow(bytes)
     this.#record.copy(grown, 0, 0, this.#recordBytes)
     this.#record = grown
   }

@@ -1,5 +1,6 @@
 // A connection that carries records (RFC 5531 §11): messages in, messages out, over any byte stream. What is sent in one
 // turn of the event loop leaves in one write.
+import type { BufferPool } from '../buffer-pool.ts'
 import type { ByteStream } from '../transport.ts'
 import { RecordAssembler } from './record-assembler.ts'
 
@@ -14,6 +15,8 @@ export interface RecordConnectionEvents {
   ready(): boolean
   /** The stream makes no sense (DecodeError): nothing more comes. */
   failed(error: unknown): void
+  /** These chunks of messages have left: their memory is free. Of a connection that ends, the last never do. */
+  left?(chunks: readonly Buffer[]): void
 }
 
 export class RecordConnection {
@@ -27,11 +30,11 @@ export class RecordConnection {
   #reading = false
   #ended = false
 
-  /** `limit`: the most bytes of a record that comes in. */
-  constructor(stream: ByteStream, events: RecordConnectionEvents, limit: number) {
+  /** `limit`: the most bytes of a record that comes in. `pool`: memory for those that are large. */
+  constructor(stream: ByteStream, events: RecordConnectionEvents, limit: number, pool?: BufferPool) {
     this.#stream = stream
     this.#events = events
-    this.#records = new RecordAssembler(limit)
+    this.#records = new RecordAssembler(limit, pool)
   }
 
   /** Bytes that were sent and have not left. */
@@ -110,7 +113,8 @@ export class RecordConnection {
     const chunks = gather(this.#outgoing)
     this.#outgoing = []
     this.#outgoingBytes = 0
-    this.#stream.write(chunks)
+    const { left } = this.#events
+    this.#stream.write(chunks, left && (() => left(chunks)))
   }
 }
 

@@ -52,6 +52,8 @@ export interface Surroundings {
   took(bytes: number): void
   /** Incomplete calls have so many bytes more; false if that is too much. */
   holds(bytes: number): boolean
+  /** Chunks of replies have left. */
+  left?(chunks: readonly Buffer[]): void
   dropped(error: unknown): void
   ended(): void
 }
@@ -97,6 +99,7 @@ export class ServerConnection {
           this.drop()
           around.dropped(error)
         },
+        ...(around.left === undefined ? {} : { left: around.left }),
       },
       around.limits.recordBytes,
     )

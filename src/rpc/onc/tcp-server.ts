@@ -22,6 +22,8 @@ export interface TcpOptions extends ListenOptions {
   readonly limits?: Partial<TcpLimits>
   /** A connection was dropped for what it sent, or there are too many. */
   onDropped?(peer: Address, error: unknown): void
+  /** Replies have left: the memory of their chunks is free. Those that share one, some small ones, come as another chunk. */
+  onLeft?(chunks: readonly Buffer[]): void
 }
 
 /** Listens until it is closed. Rejects if it cannot. */
@@ -98,7 +100,7 @@ export class TcpListener {
       this.#options.onDropped?.(peer, new Error('too many connections'))
       return
     }
-    const { awake } = this.#options
+    const { awake, onLeft } = this.#options
     const connection = new ServerConnection(socket, {
       limits: this.#limits,
       answer: (message, from) => this.#server.answer(message, from),
@@ -111,6 +113,7 @@ export class TcpListener {
         this.#partBytes += bytes
         return this.#partBytes <= this.#limits.allPartBytes
       },
+      ...(onLeft === undefined ? {} : { left: onLeft }),
       dropped: (error) => this.#options.onDropped?.(peer, error),
       ended: () => {
         this.#connections.delete(connection)

@@ -1,0 +1,50 @@
+// Large buffers that are used again. A new one for each megabyte would cost more, in page faults and garbage collection,
+// than to move the bytes.
+
+const LEAST_PART = 4
+
+export interface BufferPoolOptions {
+  /** Of each buffer. */
+  readonly bytes: number
+  /** Buffers that are kept while nobody uses them. How many are in use, those who take them limit. */
+  readonly spare: number
+}
+
+/**
+ * Lends buffers. Whoever is done with one gives it back; one that is forgotten is collected as any other memory, so only
+ * who knows that nobody else looks at a buffer any more has to care.
+ */
+export class BufferPool {
+  readonly bytes: number
+  readonly #most: number
+  readonly #spare: Buffer[] = []
+  /** By their memory: what comes back may be a part. */
+  readonly #lent = new WeakMap<ArrayBufferLike, Buffer>()
+
+  constructor({ bytes, spare }: BufferPoolOptions) {
+    this.bytes = bytes
+    this.#most = spare
+  }
+
+  /**
+   * At least so many bytes, with arbitrary content. A buffer of the pool is lent for what fills it to a fourth or more; for
+   * less, and for what it has no room for, memory is made.
+   */
+  take(bytes: number): Buffer {
+    if (bytes > this.bytes || bytes * LEAST_PART < this.bytes) return Buffer.allocUnsafeSlow(bytes)
+    const buffer = this.#spare.pop() ?? Buffer.allocUnsafeSlow(this.bytes)
+    this.#lent.set(buffer.buffer, buffer)
+    return buffer
+  }
+
+  /**
+   * Nobody uses the buffer any more that `part` is a part of. What is none of this pool's, or was given back already, is
+   * left alone.
+   */
+  give({ buffer: memory }: Uint8Array): void {
+    const buffer = this.#lent.get(memory)
+    if (buffer === undefined) return
+    this.#lent.delete(memory)
+    if (this.#spare.length < this.#most) this.#spare.push(buffer)
+  }
+}
