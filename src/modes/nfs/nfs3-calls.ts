@@ -1,5 +1,6 @@
 // What all calls of the NFS server share: who calls, which inode a handle means, and what an error is answered with.
 
+import type { BufferPool } from '../../host/buffer-pool.ts'
 import type { Attributes } from '../../posix/attributes.ts'
 import {
   type Credentials,
@@ -10,7 +11,6 @@ import {
   ROOT_CREDENTIALS,
 } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
-import type { BufferPool } from '../../rpc/buffer-pool.ts'
 import { isDot } from '../../store/names.ts'
 import type { Volume } from '../../store/volume.ts'
 import type { Access, Export } from './exports.ts'

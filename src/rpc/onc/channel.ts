@@ -1,6 +1,6 @@
 // How a client's messages travel: as records of a stream, or as datagrams.
 import { DecodeError } from '../../codec/errors.ts'
-import { BufferPool } from '../buffer-pool.ts'
+import { BufferPool } from '../../host/buffer-pool.ts'
 import type { Address, OpenByteStream, OpenDatagrams } from '../transport.ts'
 import { peerName } from './peer.ts'
 import { RecordConnection } from './record-connection.ts'

@@ -1,7 +1,7 @@
 // Record marking (RFC 5531 §11), receiving: a byte stream is cut into records, and a record may come in fragments and
 // in any pieces. A pure state machine; records are taken one by one, so that whoever is busy leaves them here.
 import { DecodeError } from '../../codec/errors.ts'
-import type { BufferPool } from '../buffer-pool.ts'
+import type { BufferPool } from '../../host/buffer-pool.ts'
 
 const LAST_FRAGMENT = 0x8000_0000
 /** Fragments of a record: some senders flush every few hundred bytes, nobody needs one per byte of a megabyte. */

@@ -1,6 +1,6 @@
 // A connection that carries records (RFC 5531 §11): messages in, messages out, over any byte stream. What is sent in one
 // turn of the event loop leaves in one write.
-import type { BufferPool } from '../buffer-pool.ts'
+import type { BufferPool } from '../../host/buffer-pool.ts'
 import type { ByteStream } from '../transport.ts'
 import { RecordAssembler } from './record-assembler.ts'
 

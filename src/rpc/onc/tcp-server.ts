@@ -1,12 +1,15 @@
 // ONC RPC over TCP: a listener, and what bounds its connections together.
 import { createServer, type Server, type Socket } from 'node:net'
+import { BufferPool } from '../../host/buffer-pool.ts'
 import { type Clock, hostClock } from '../../host/clock.ts'
-import type { Address } from '../transport.ts'
+import { type Address, readScratch } from '../transport.ts'
 import type { OncServer } from './server.ts'
 import { ServerConnection, TCP_LIMITS, type TcpLimits } from './server-connection.ts'
 
 /** A host that is gone without a word is noticed, though nothing is to be sent to it. */
 const KEEP_ALIVE_MS = 60_000
+/** Memory of large calls that is kept for the next ones. */
+const SPARE_CALLS = 8
 
 export interface ListenOptions {
   /** Loopback unless told otherwise. */
@@ -39,6 +42,8 @@ export class TcpListener {
   readonly #limits: TcpLimits
   readonly #clock: Clock
   readonly #listener: Server
+  readonly #memory: BufferPool
+  readonly #scratch = readScratch()
   readonly #connections = new Set<ServerConnection>()
   /** Connections that wait for `allCallBytes`. */
   readonly #waiting = new Set<ServerConnection>()
@@ -50,9 +55,11 @@ export class TcpListener {
     this.#server = server
     this.#options = options
     this.#limits = { ...TCP_LIMITS, ...options.limits }
+    this.#memory = new BufferPool({ bytes: this.#limits.recordBytes, spare: SPARE_CALLS })
     this.#clock = options.clock ?? hostClock()
-    this.#listener = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }, (socket) =>
-      this.#accept(socket),
+    this.#listener = createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, pauseOnConnect: true },
+      (socket) => this.#accept(socket),
     )
   }
 
@@ -103,6 +110,8 @@ export class TcpListener {
     const { awake, onLeft } = this.#options
     const connection = new ServerConnection(socket, {
       limits: this.#limits,
+      memory: this.#memory,
+      scratch: this.#scratch,
       answer: (message, from) => this.#server.answer(message, from),
       now: () => this.#clock.now(),
       touch: () => awake?.touch(),
