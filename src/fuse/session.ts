@@ -4,6 +4,7 @@ import { DecodeError } from '../codec/errors.ts'
 import { viewOf } from '../codec/record.ts'
 import { EncodingError } from '../codec/text.ts'
 import type { FuseDevice } from '../host/addon.ts'
+import { BufferPool } from '../host/buffer-pool.ts'
 import { type ErrnoName, FsError } from '../posix/errors.ts'
 import type { Awaitable, FileSystem, ReadResult } from '../vfs/filesystem.ts'
 import { BackingFiles } from './backing.ts'
@@ -22,6 +23,8 @@ export type SessionDevice = Pick<
 
 /** A request's bytes: 1 MiB of data, a page for headers and names. */
 export const REQUEST_BYTES = MAX_TRANSFER + 4096
+/** Request buffers that are kept for the next writes: what file systems keep of writes comes back some at a time. */
+const SPARE_BUFFERS = 24
 export const REPLY_BYTES = 128 * 1024
 
 /** One served request, for those who watch (trace, statistics). */
@@ -45,6 +48,13 @@ export interface SessionOptions {
   readonly onError: (error: Error) => void
   /** Watches requests; asked before each one, since watching costs. */
   readonly watch?: () => ((served: Served) => void) | undefined
+}
+
+/** A request whose answer is a promise. */
+interface Later {
+  readonly result: Promise<unknown>
+  readonly bytes: Buffer
+  readonly began: number
 }
 
 export class Session {
@@ -72,8 +82,9 @@ export class Session {
   readonly #device: SessionDevice
   /** Requests whose answer is a promise: those that an INTERRUPT can reach. */
   readonly #waiting = new Map<number, Request>()
-  /** Request buffers that no call uses any more. */
-  readonly #spare: Buffer[] = []
+  readonly #buffers = new BufferPool({ bytes: REQUEST_BYTES, spare: SPARE_BUFFERS })
+  /** How many need a request's bytes when another request comes. */
+  readonly #keepers = new WeakMap<Buffer, number>()
   #initialized = false
 
   constructor(options: SessionOptions) {
@@ -82,7 +93,7 @@ export class Session {
     this.fileSystem = options.fileSystem
     this.reply = new Reply(options.replyBytes)
     this.backing = new BackingFiles(options.device, false, options.onError)
-    this.useBuffer(Buffer.alloc(REQUEST_BYTES))
+    this.useBuffer(this.#buffers.take(REQUEST_BYTES))
   }
 
   /** Number of requests that wait for an answer of the file system. */
@@ -103,9 +114,10 @@ export class Session {
       if (header.length !== length || end < P.InHeader.size)
         throw new DecodeError('a request of another length than announced')
       if (operation === undefined || (!this.#initialized && operation.name !== 'INIT')) throw new FsError('ENOSYS')
+      const { bytes } = this
       const result = operation.call(this, request)
       if (result instanceof Promise) {
-        this.#answerLater(operation, request, result, began)
+        this.#answerLater(operation, request, { result, bytes, began })
         return 0
       }
       watch?.({ operation: operation.name, request, us: (performance.now() - began) * 1000 })
@@ -134,13 +146,12 @@ export class Session {
     return length === 0 ? 0 : this.reply.finish(request.unique, length)
   }
 
-  #answerLater(operation: Operation, request: Request, result: Promise<unknown>, began: number): void {
-    const { bytes } = this
-    if (operation.keepsBytes) this.useBuffer(this.#spare.pop() ?? Buffer.alloc(REQUEST_BYTES))
+  #answerLater(operation: Operation, request: Request, { result, bytes, began }: Later): void {
+    const release = operation.keepsBytes ? this.keep(bytes) : undefined
     this.#waiting.set(request.unique, request)
     const settle = (send: () => number, error?: ErrnoName) => {
       this.#waiting.delete(request.unique)
-      if (operation.keepsBytes && this.#spare.length < 8) this.#spare.push(bytes)
+      release?.()
       const watch = this.#options.watch?.()
       watch?.({
         operation: operation.name,
@@ -166,6 +177,23 @@ export class Session {
       }
       settle(() => length)
     }, fail)
+  }
+
+  /**
+   * The next request does not overwrite these bytes of one, until what this returns is called. If it never is, they are
+   * garbage when nobody refers to them.
+   */
+  keep(bytes: Buffer): () => void {
+    this.#keepers.set(bytes, (this.#keepers.get(bytes) ?? 0) + 1)
+    if (bytes === this.bytes) this.useBuffer(this.#buffers.take(REQUEST_BYTES))
+    let keeps = true
+    return () => {
+      if (!keeps) return
+      keeps = false
+      const left = (this.#keepers.get(bytes) ?? 1) - 1
+      this.#keepers.set(bytes, left)
+      if (left === 0) this.#buffers.give(bytes)
+    }
   }
 
   /** Gives something back to the file system. Nobody waits for that: a failure is only logged. */

@@ -180,8 +180,10 @@ export function read(
     state.openFiles.cached(node)
     return overlay({ offset, bytes: NOTHING }, before)
   }
+  // By the time of the answer these may be on the server for good, and their memory somebody else's.
+  const kept = before.map((piece) => ({ offset: piece.offset, bytes: Buffer.from(piece.bytes) }))
   return readServer(state, context, node, { offset, length }).then((lent) => {
-    const all = overlay({ offset, bytes: lent.bytes }, before, writes.kept(offset, length))
+    const all = overlay({ offset, bytes: lent.bytes }, kept, writes.kept(offset, length))
     // Between the server's end of the file and ours are zeros.
     const there = Math.min(length, Math.max(0, writes.end - offset))
     if (all === lent.bytes && all.length >= there) return lent
@@ -250,27 +252,28 @@ export function write(
   state: ClientState,
   context: CallContext,
   handle: Handle,
-  { offset, data, append }: ProgramWrite,
+  write: ProgramWrite,
 ): Awaitable<number> {
   const { node } = state.openFile(handle)
-  if (!append) return writeAt(state, context, handle, { offset, data, append })
+  if (!write.append) return writeAt(state, context, handle, write)
   // The protocol cannot append (RFC 1813 §3.3.7): it goes to where the file ends as far as this client knows.
   const end = state.caches.size(node)
-  if (end !== undefined) return appendAt(state, context, handle, { offset, data, end })
+  if (end !== undefined) return appendAt(state, context, handle, write, end)
   return state
     .revalidate(node, context)
-    .then(() => appendAt(state, context, handle, { offset, data, end: state.caches.shown(node)?.size ?? offset }))
+    .then(() => appendAt(state, context, handle, write, state.caches.shown(node)?.size ?? write.offset))
 }
 
-/** `offset`: where the kernel believes the end to be, and has put the bytes. */
+/** `write.offset`: where the kernel believes the end to be, and has put the bytes. */
 function appendAt(
   state: ClientState,
   context: CallContext,
   handle: Handle,
-  { offset, data, end }: { readonly offset: number; readonly data: Uint8Array; readonly end: number },
+  write: ProgramWrite,
+  end: number,
 ): Awaitable<number> {
-  if (end !== offset) state.caches.dropPages(state.openFile(handle).node)
-  return writeAt(state, context, handle, { offset: end, data, append: true })
+  if (end !== write.offset) state.caches.dropPages(state.openFile(handle).node)
+  return writeAt(state, context, handle, { ...write, offset: end })
 }
 
 function writeAt(state: ClientState, context: CallContext, handle: Handle, write: ProgramWrite): Awaitable<number> {

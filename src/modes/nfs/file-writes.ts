@@ -3,7 +3,7 @@
 import { type ErrnoName, FsError } from '../../posix/errors.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import { chain } from '../../vfs/awaitable.ts'
-import type { Awaitable, CallContext, Handle } from '../../vfs/filesystem.ts'
+import type { Awaitable, CallContext, Handle, KeepData } from '../../vfs/filesystem.ts'
 import { AppendDetector, type AppendFindings } from './append-detector.ts'
 import type { ClientCaches } from './caches.ts'
 import { type Caller, failureOf, type NfsConnection } from './connection.ts'
@@ -14,6 +14,9 @@ import type { NfsNode } from './nodes.ts'
 import { NO_HANDLE, WriteBehind } from './write-behind.ts'
 import { type WriteRoom, waitFor } from './write-room.ts'
 import type { FlushDepth, Stability, WriteEffect, WriteFacts } from './write-types.ts'
+
+/** From here on the memory of a write is kept; less is copied, since a whole request buffer would stay with it. */
+const KEEP_BYTES = 512 * 1024
 
 export interface FileWritesOptions {
   readonly node: NfsNode
@@ -33,6 +36,7 @@ export interface ProgramWrite {
   readonly offset: number
   readonly data: Uint8Array
   readonly append: boolean
+  readonly keep?: KeepData | undefined
 }
 
 interface Truncation {
@@ -109,14 +113,15 @@ export class FileWrites {
   }
 
   /** A program writes: the bytes are taken, to be sent later. `append`: where this client believes the file to end. */
-  write(context: CallContext, { offset, data, append }: ProgramWrite): Awaitable<number> {
+  write(context: CallContext, write: ProgramWrite): Awaitable<number> {
     const { room, caches, node } = this.#options
-    if (!this.#machine.admits()) return room.wait(context).then(() => this.write(context, { offset, data, append }))
+    if (!this.#machine.admits()) return room.wait(context).then(() => this.write(context, write))
+    const { offset, data, append, keep } = write
     room.add(this)
     if (!this.#appends.watching) this.#appends.begin(caches.size(node))
     if (append) this.#appends.appended(offset, offset + data.length)
     caches.unfinished.wrote(node.id, offset, data)
-    this.#run(this.#machine.write(offset, data))
+    this.#run(this.#machine.write(offset, data, data.length >= KEEP_BYTES ? keep?.() : undefined))
     return data.length
   }
 
@@ -249,13 +254,15 @@ export class FileWrites {
     const { count, committed, verifier, wcc } = result
     if (committed !== 'UNSTABLE') this.#promised++
     this.#appends.answered({ start: offset, end: offset + Math.min(count, length), ...consistencyOf(wcc) })
+    const repeated = connection.repetitions(WRITE) !== repetitions
     // Whatever was executed twice has met its own bytes.
-    if (connection.repetitions(WRITE) !== repetitions) this.#appends.doubt()
+    if (repeated) this.#appends.doubt()
     this.#run(
       this.#machine.written(request, {
         count: Math.min(count, length),
         committed: STABILITY[committed],
         verifier: verifier.readBigUInt64BE(),
+        repeated,
       }),
     )
   }
