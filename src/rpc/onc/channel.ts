@@ -3,6 +3,7 @@ import { DecodeError } from '../../codec/errors.ts'
 import { BufferPool } from '../../host/buffer-pool.ts'
 import type { Address, OpenByteStream, OpenDatagrams } from '../transport.ts'
 import { peerName } from './peer.ts'
+import { MARK_BYTES } from './record-assembler.ts'
 import { RecordConnection } from './record-connection.ts'
 
 export interface Channel {
@@ -42,7 +43,7 @@ const DATAGRAM_BYTES = 65_507
 
 /** Messages as records of the streams that `open` opens: `link.stream(openTcp(address))`. */
 export function tcpChannel({ host, port }: Address, open: OpenByteStream, messageBytes = RECORD_BYTES): ChannelKind {
-  const pool = new BufferPool({ bytes: messageBytes, spare: SPARE_RECORDS })
+  const pool = new BufferPool({ bytes: messageBytes + MARK_BYTES, spare: SPARE_RECORDS })
   return {
     transport: 'tcp',
     address: { host, port },
@@ -67,7 +68,7 @@ export function tcpChannel({ host, port }: Address, open: OpenByteStream, messag
           },
         },
         messageBytes,
-        pool,
+        { pool, ahead: true },
       )
       return {
         get bufferedBytes() {

@@ -1,8 +1,7 @@
 // A connection that carries records (RFC 5531 §11): messages in, messages out, over any byte stream. What is sent in one
 // turn of the event loop leaves in one write.
-import type { BufferPool } from '../../host/buffer-pool.ts'
 import type { ByteStream } from '../transport.ts'
-import { RecordAssembler } from './record-assembler.ts'
+import { RecordAssembler, type RecordMemory } from './record-assembler.ts'
 
 const LAST_FRAGMENT = 0x8000_0000
 /** Chunks below this are gathered into one: a system call for each would cost more than the copy. */
@@ -30,11 +29,11 @@ export class RecordConnection {
   #reading = false
   #ended = false
 
-  /** `limit`: the most bytes of a record that comes in. `pool`: memory for those that are large. */
-  constructor(stream: ByteStream, events: RecordConnectionEvents, limit: number, pool?: BufferPool) {
+  /** `limit`: the most bytes of a record that comes in. */
+  constructor(stream: ByteStream, events: RecordConnectionEvents, limit: number, memory?: RecordMemory) {
     this.#stream = stream
     this.#events = events
-    this.#records = new RecordAssembler(limit, pool)
+    this.#records = new RecordAssembler(limit, memory)
   }
 
   /** Bytes that were sent and have not left. */

@@ -112,7 +112,7 @@ export class ServerConnection {
         ...(around.left === undefined ? {} : { left: around.left }),
       },
       around.limits.recordBytes,
-      around.memory,
+      { pool: around.memory },
     )
   }
 
