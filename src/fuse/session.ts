@@ -23,8 +23,8 @@ export type SessionDevice = Pick<
 
 /** A request's bytes: 1 MiB of data, a page for headers and names. */
 export const REQUEST_BYTES = MAX_TRANSFER + 4096
-/** Request buffers that are kept for the next writes: what file systems keep of writes comes back some at a time. */
-const SPARE_BUFFERS = 24
+/** Request buffers that are kept for the next writes: a file system may keep the data of many, and give it back at once. */
+const SPARE_BUFFERS = 64
 export const REPLY_BYTES = 128 * 1024
 
 /** One served request, for those who watch (trace, statistics). */

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { BufferPool } from '../../../src/host/buffer-pool.ts'
+import { TestClock } from '../rpc/test-clock.ts'
 
-const pool = () => new BufferPool({ bytes: 1000, spare: 2 })
+const pool = (clock = new TestClock()) => new BufferPool({ bytes: 1000, spare: 2, clock })
 
 test('what was given back is lent again, whatever part of it came back, and nothing that is in use', () => {
   const buffers = pool()
@@ -34,4 +35,27 @@ test('no more are kept than wanted', () => {
 test('little, and too much, gets memory of its own size', () => {
   const buffers = pool()
   expect([249, 250, 1000, 1001].map((bytes) => buffers.take(bytes).length)).toEqual([249, 1000, 1000, 1001])
+})
+
+test('what nobody needed for a while is let go, and nothing is watched any longer', () => {
+  const clock = new TestClock()
+  const buffers = pool(clock)
+  const [first, second] = [buffers.take(1000), buffers.take(1000)]
+  buffers.give(first)
+  buffers.give(second)
+  // One is enough for who comes now and then.
+  for (let times = 0; times < 3; times++) {
+    clock.advance(1900)
+    const buffer = buffers.take(1000)
+    expect(buffer.buffer).toBe(second.buffer)
+    buffers.give(buffer)
+  }
+  const again = [buffers.take(1000), buffers.take(1000)]
+  expect(again[0]?.buffer).toBe(second.buffer)
+  expect(again[1]?.buffer).not.toBe(first.buffer)
+  for (const buffer of again) buffers.give(buffer)
+  clock.advance(10_000)
+  expect(clock.timers).toBe(0)
+  const known = new Set(again.map(({ buffer }) => buffer))
+  expect(known.has(buffers.take(1000).buffer)).toBe(false)
 })
