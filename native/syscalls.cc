@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -104,6 +105,24 @@ napi_value CopyFileRange(napi_env env, napi_callback_info info) {
   return Number(env, result);
 }
 
+// Reads what is in the page cache, and never waits for the device. What the kernel or the file system will not do that
+// way counts as not there: whoever reads it then hears of errors.
+napi_value ReadCached(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int fd = args.Int32(0);
+  const Bytes into = args.Uint8Array(1);
+  const off_t offset = args.Offset(2);
+  if (!args.ok()) return nullptr;
+  size_t filled = 0;
+  while (filled < into.size) {
+    iovec part{into.data + filled, into.size - filled};
+    const ssize_t got = preadv2(fd, &part, 1, offset + static_cast<off_t>(filled), RWF_NOWAIT);
+    if (got <= 0) break;
+    filled += static_cast<size_t>(got);
+  }
+  return Number(env, static_cast<int64_t>(filled));
+}
+
 napi_value Clone(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int from = args.Int32(0);
@@ -177,6 +196,7 @@ void syscalls::Register(napi_env env, napi_value exports) {
       {"fallocate", nullptr, Fallocate, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"seek", nullptr, Seek, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"copyFileRange", nullptr, CopyFileRange, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"readCached", nullptr, ReadCached, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"clone", nullptr, Clone, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"hasWriters", nullptr, HasWriters, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"getXattr", nullptr, GetXattr, nullptr, nullptr, nullptr, napi_enumerable, nullptr},

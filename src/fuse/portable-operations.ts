@@ -173,9 +173,11 @@ export class PortableOperations implements PortableCalls {
     const { handle, backing } = this.#file(fd)
     if (backing !== undefined) return readRange(backing, into, offset)
     const found = await this.#fs.read(this.#context, handle, offset, into.length)
-    if (!(found instanceof Uint8Array)) return readRange(found.fd, into.subarray(0, found.length), found.offset)
-    into.set(found)
-    return found.length
+    if ('fd' in found) return readRange(found.fd, into.subarray(0, found.length), found.offset)
+    const bytes = found instanceof Uint8Array ? found : found.bytes
+    into.set(bytes)
+    if ('release' in found) found.release()
+    return bytes.length
   }
 
   async write(_path: string, fd: number, data: Buffer, offset: number): Promise<number> {

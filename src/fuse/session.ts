@@ -4,6 +4,7 @@ import { DecodeError } from '../codec/errors.ts'
 import { viewOf } from '../codec/record.ts'
 import { EncodingError } from '../codec/text.ts'
 import type { FuseDevice } from '../host/addon.ts'
+import { BufferPool } from '../host/buffer-pool.ts'
 import { type ErrnoName, FsError } from '../posix/errors.ts'
 import type { Awaitable, FileSystem, ReadResult } from '../vfs/filesystem.ts'
 import { BackingFiles } from './backing.ts'
@@ -22,6 +23,8 @@ export type SessionDevice = Pick<
 
 /** A request's bytes: 1 MiB of data, a page for headers and names. */
 export const REQUEST_BYTES = MAX_TRANSFER + 4096
+/** Request buffers that are kept for the next writes: a file system may keep the data of many, and give it back at once. */
+const SPARE_BUFFERS = 64
 export const REPLY_BYTES = 128 * 1024
 
 /** One served request, for those who watch (trace, statistics). */
@@ -45,6 +48,13 @@ export interface SessionOptions {
   readonly onError: (error: Error) => void
   /** Watches requests; asked before each one, since watching costs. */
   readonly watch?: () => ((served: Served) => void) | undefined
+}
+
+/** A request whose answer is a promise. */
+interface Later {
+  readonly result: Promise<unknown>
+  readonly bytes: Buffer
+  readonly began: number
 }
 
 export class Session {
@@ -73,8 +83,9 @@ export class Session {
   readonly #device: SessionDevice
   /** Requests whose answer is a promise: those that an INTERRUPT can reach. Each knows its place. */
   readonly #waiting: Request[] = []
-  /** Request buffers that no call uses any more. */
-  readonly #spare: Buffer[] = []
+  readonly #buffers = new BufferPool({ bytes: REQUEST_BYTES, spare: SPARE_BUFFERS })
+  /** How many need a request's bytes when another request comes. */
+  readonly #keepers = new WeakMap<Buffer, number>()
   #initialized = false
 
   constructor(options: SessionOptions) {
@@ -83,7 +94,7 @@ export class Session {
     this.fileSystem = options.fileSystem
     this.reply = new Reply(options.replyBytes)
     this.backing = new BackingFiles(options.device, false, options.onError)
-    this.useBuffer(Buffer.alloc(REQUEST_BYTES))
+    this.useBuffer(this.#buffers.take(REQUEST_BYTES))
   }
 
   /** Number of requests that wait for an answer of the file system. */
@@ -104,9 +115,10 @@ export class Session {
       if (header.length !== length || end < P.InHeader.size)
         throw new DecodeError('a request of another length than announced')
       if (operation === undefined || (!this.#initialized && operation.name !== 'INIT')) throw new FsError('ENOSYS')
+      const { bytes } = this
       const result = operation.call(this, request)
       if (result instanceof Promise) {
-        this.#answerLater(operation, request, result, began)
+        this.#answerLater(operation, request, { result, bytes, began })
         return 0
       }
       watch?.({ operation: operation.name, request, us: (performance.now() - began) * 1000 })
@@ -135,13 +147,12 @@ export class Session {
     return length === 0 ? 0 : this.reply.finish(request.unique, length)
   }
 
-  #answerLater(operation: Operation, request: Request, result: Promise<unknown>, began: number): void {
-    const { bytes } = this
-    if (operation.keepsBytes) this.useBuffer(this.#spare.pop() ?? Buffer.alloc(REQUEST_BYTES))
+  #answerLater(operation: Operation, request: Request, { result, bytes, began }: Later): void {
+    const release = operation.keepsBytes ? this.keep(bytes) : undefined
     request.place = this.#waiting.push(request) - 1
     const settle = (length: number, error?: ErrnoName) => {
       this.#settled(request)
-      if (operation.keepsBytes && this.#spare.length < 8) this.#spare.push(bytes)
+      release?.()
       const watch = this.#options.watch?.()
       watch?.({
         operation: operation.name,
@@ -175,6 +186,23 @@ export class Session {
     this.#waiting[place] = last
   }
 
+  /**
+   * The next request does not overwrite these bytes of one, until what this returns is called. If it never is, they are
+   * garbage when nobody refers to them.
+   */
+  keep(bytes: Buffer): () => void {
+    this.#keepers.set(bytes, (this.#keepers.get(bytes) ?? 0) + 1)
+    if (bytes === this.bytes) this.useBuffer(this.#buffers.take(REQUEST_BYTES))
+    let keeps = true
+    return () => {
+      if (!keeps) return
+      keeps = false
+      const left = (this.#keepers.get(bytes) ?? 1) - 1
+      this.#keepers.set(bytes, left)
+      if (left === 0) this.#buffers.give(bytes)
+    }
+  }
+
   /** Gives something back to the file system. Nobody waits for that: a failure is only logged. */
   giveBack(call: () => Awaitable<void>): void {
     const { onError } = this.#options
@@ -203,12 +231,23 @@ export class Session {
   /** Sends what a READ found: from memory, or from a file without passing through here. */
   sendData(request: Request, result: ReadResult): number {
     if (result instanceof Uint8Array) {
-      this.reply.finish(request.unique, HEADER_BYTES + result.length)
-      this.#device.reply(this.reply.bytes.subarray(0, HEADER_BYTES), result)
+      this.#sendBytes(request, result)
+    } else if ('bytes' in result) {
+      // The kernel has its copy when this returns, or nobody wants one any more.
+      try {
+        this.#sendBytes(request, result.bytes)
+      } finally {
+        result.release()
+      }
     } else {
       this.#device.replyFromFile(BigInt(request.unique), result.fd, result.offset, result.length, () => undefined)
     }
     return 0
+  }
+
+  #sendBytes(request: Request, bytes: Uint8Array): void {
+    this.reply.finish(request.unique, HEADER_BYTES + bytes.length)
+    this.#device.reply(this.reply.bytes.subarray(0, HEADER_BYTES), bytes)
   }
 
   /**

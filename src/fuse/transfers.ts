@@ -31,8 +31,10 @@ export function write(s: Session, q: Request): Awaitable<number> {
   const data = s.bytes.subarray(at, at + size)
   const fd = s.backing.served(handle)
   const append = (flags & O_APPEND) !== 0
+  const { bytes } = s
+  const keep = () => s.keep(bytes)
   const written = () =>
-    fd === undefined ? s.fileSystem.write(q, handle, offset, data, append) : writeServed(fd, offset, data, append)
+    fd === undefined ? s.fileSystem.write(q, handle, offset, data, append, keep) : writeServed(fd, offset, data, append)
   return transferFlags & P.FUSE_WRITE_KILL_SUIDGID ? chain(clearSetId(s, q), written) : written()
 }
 

@@ -88,6 +88,11 @@ export interface Addon {
   /** lseek(2) with SEEK_DATA 3 or SEEK_HOLE 4: the offset. Throws ENXIO past the end. */
   seek(fd: number, offset: number, whence: number): number
   copyFileRange(fromFd: number, fromOffset: number, toFd: number, toOffset: number, length: number): number
+  /**
+   * Reads from the page cache as much as is there, without waiting (preadv2(2), RWF_NOWAIT): the number of bytes. Where it
+   * stops, the file ends, or the rest takes an ordinary read, which hears of errors, too.
+   */
+  readCached(fd: number, into: Uint8Array, offset: number): number
   /** ioctl FICLONE: shares all of `fromFd`'s extents with `toFd`. Throws EOPNOTSUPP where the host file system cannot. */
   clone(fromFd: number, toFd: number): void
   /**

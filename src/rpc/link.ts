@@ -188,13 +188,16 @@ class LinkStream implements ByteStream {
     return this.#out.bytes + (this.#inner?.bufferedBytes ?? 0)
   }
 
-  write(chunks: readonly Buffer[]): void {
+  write(chunks: readonly Buffer[], left?: () => void): void {
     if (this.#link.direct && this.#out.empty) {
-      this.#inner?.write(chunks)
+      this.#inner?.write(chunks, left)
       return
     }
     this.#late = true
-    for (const chunk of chunks) this.#send(chunk.length, () => this.#inner?.write([chunk]))
+    const last = chunks.at(-1)
+    for (const chunk of chunks) {
+      this.#send(chunk.length, () => this.#inner?.write([chunk], chunk === last ? left : undefined))
+    }
   }
 
   pause(): void {

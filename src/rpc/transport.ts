@@ -1,14 +1,14 @@
 // What the protocols of this folder need of a network: byte streams and datagrams, narrow enough to be wrapped (Link)
 // and to be faked in tests. Below them are TCP and UDP sockets.
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
-import { connect, type NetConnectOpts, type OnReadOpts, type Socket } from 'node:net'
+import { connect, type NetConnectOpts, type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net'
 import { type Addon, addon } from '../host/addon.ts'
 
 export interface ByteStream {
   /** Bytes that were written and have not left this process. */
   readonly bufferedBytes: number
-  /** Sends the chunks in order. They must not change until they have left. */
-  write(chunks: readonly Buffer[]): void
+  /** Sends the chunks in order. They must not change until they have left; then `left` is called, if they ever do. */
+  write(chunks: readonly Buffer[], left?: () => void): void
   /** No more is received until `resume`. */
   pause(): void
   resume(): void
@@ -78,16 +78,27 @@ export class SocketStream implements ByteStream {
     return this.#socket.writableLength
   }
 
-  write(chunks: readonly Buffer[]): void {
+  write(chunks: readonly Buffer[], left?: () => void): void {
     const [first] = chunks
-    if (chunks.length === 1 && first !== undefined) {
-      const sent = first.length <= SMALL_BYTES ? this.#sendNow(first) : 0
-      if (sent < first.length) this.#socket.write(sent === 0 ? first : first.subarray(sent))
+    if (chunks.length > 1 || first === undefined || first.length > SMALL_BYTES) {
+      this.#queue(chunks, left)
       return
     }
-    this.#socket.cork()
-    for (const chunk of chunks) this.#socket.write(chunk)
-    this.#socket.uncork()
+    const sent = this.#sendNow(first)
+    if (sent < first.length) this.#queue([first.subarray(sent)], left)
+    else left?.()
+  }
+
+  #queue(chunks: readonly Buffer[], left: (() => void) | undefined): void {
+    const socket = this.#socket
+    const last = chunks.length - 1
+    const done = left === undefined ? undefined : (error?: Error | null) => error || left()
+    if (last > 0) socket.cork()
+    for (const [index, chunk] of chunks.entries()) {
+      if (index === last && done !== undefined) socket.write(chunk, done)
+      else socket.write(chunk)
+    }
+    if (last > 0) socket.uncork()
   }
 
   /** Past the stream, if nothing waits in it: how many bytes left. Errors are found by the stream, which gets the rest. */
@@ -128,8 +139,14 @@ function trySend(): Addon['trySend'] | undefined {
 /** What is read at once if nobody says where. */
 const READ_BYTES = 64 * 1024
 
-/** Reads to where the receiver wants it, or into blocks that are never written to twice. */
-export function readInto(events: ByteStreamEvents): OnReadOpts {
+/** Where streams read to that have no place for it yet: what comes is copied from there at once, so all can share it. */
+export const readScratch = (): Buffer => Buffer.allocUnsafeSlow(READ_BYTES)
+
+/**
+ * Reads to where the receiver wants it; else into `scratch`, or into blocks that are never written to twice: those save a
+ * copy and cost each stream a block.
+ */
+function readInto(events: ByteStreamEvents, scratch?: Buffer): OnReadOpts {
   let block = Buffer.alloc(0)
   let asked = false
   return {
@@ -138,11 +155,13 @@ export function readInto(events: ByteStreamEvents): OnReadOpts {
       const room = asked ? events.room?.() : undefined
       asked = true
       if (room !== undefined) return room
+      if (scratch !== undefined) return scratch
       if (block.length < READ_BYTES / 4) block = Buffer.allocUnsafeSlow(READ_BYTES)
       return block
     },
     callback(length, buffer) {
-      const chunk = Buffer.from(buffer.buffer, buffer.byteOffset, length)
+      const read = Buffer.from(buffer.buffer, buffer.byteOffset, length)
+      const chunk = buffer === scratch ? Buffer.from(read) : read
       if (buffer === block) block = block.subarray(length)
       events.received(chunk)
       return true
@@ -185,6 +204,25 @@ export function openTcp({ host, port }: Address, options: TcpOpenOptions = {}): 
       },
     })
   }
+}
+
+/**
+ * A stream over a connection that a listener accepted with `pauseOnConnect`. It is read to where the receiver wants it, as
+ * those are that were opened here. Node has an option for that, but not where it makes the sockets of a listener: so
+ * another socket takes over what this one stands for.
+ */
+export function acceptedTcp(accepted: Socket, events: ByteStreamEvents, scratch: Buffer): ByteStream {
+  const inner = accepted as unknown as { _handle?: object | null }
+  const handle = inner._handle
+  if (!handle) {
+    const stream = new SocketStream(accepted, events)
+    accepted.resume()
+    return stream
+  }
+  inner._handle = null
+  // Its end is of no interest to anybody: it has nothing to close.
+  accepted.on('error', () => {}).destroy()
+  return new SocketStream(new Socket({ handle, onread: readInto(events, scratch) } as SocketConstructorOpts), events)
 }
 
 /** Opens UDP sockets that are connected to an address: the kernel drops what comes from others. */

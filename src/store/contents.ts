@@ -86,6 +86,12 @@ export function read(parts: Parts, content: Content, into: Uint8Array, offset: n
   return parts.disk.read(content.fd, into, offset)
 }
 
+/** Reads what is in memory, until `into` is full or there is no more. Returns the number of bytes. */
+export function readCached(parts: Parts, content: Content, into: Uint8Array, offset: number): number {
+  requireOpen(content, content.readable)
+  return parts.disk.readCached(content.fd, into, offset)
+}
+
 /** Writes at `offset`, or at the end of the file. Returns the number of bytes, fewer only when there is no more room. */
 export function write(parts: Parts, content: Content, data: Uint8Array, offset: number, append: boolean): number {
   requireOpen(content, content.writable)

@@ -36,6 +36,8 @@ export interface Disk {
   open(path: string, flags: number, mode?: number): number
   close(fd: number): void
   read(fd: number, into: Uint8Array, position: number): number
+  /** Only what is in memory; where that ends the file need not. */
+  readCached(fd: number, into: Uint8Array, position: number): number
   /** Like pwrite(2), it may write less than asked. */
   write(fd: number, data: Uint8Array, position: number): number
   /** Writes at the end of the file of a descriptor opened with O_APPEND. */
@@ -88,6 +90,7 @@ export const hostDisk: Disk = {
   open: (path, flags, mode = 0o600) => fs.openSync(path, flags, mode),
   close: (fd) => fs.closeSync(fd),
   read: (fd, into, position) => fs.readSync(fd, into, 0, into.length, position),
+  readCached: (fd, into, position) => addon().readCached(fd, into, position),
   write: (fd, data, position) => fs.writeSync(fd, data, 0, data.length, position),
   append: (fd, data) => fs.writeSync(fd, data, 0, data.length, null),
   truncate: (fd, size) => fs.ftruncateSync(fd, size),

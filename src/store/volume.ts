@@ -333,6 +333,11 @@ export class Volume {
     return contents.read(this.#parts, content, into, offset)
   }
 
+  /** The same, of what is in memory only: never waits for the disk, and says nothing about the end of the file. */
+  readCached(content: Content, into: Uint8Array, offset: number): number {
+    return contents.readCached(this.#parts, content, into, offset)
+  }
+
   /** Returns the number of bytes written, fewer only when there is no room. With `append`, at the end of the file. */
   write(content: Content, data: Uint8Array, offset: number, append = false): number {
     return contents.write(this.#parts, content, data, offset, append)

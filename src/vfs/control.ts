@@ -18,6 +18,7 @@ import {
   type ExtendedAttributes,
   type FileSystem,
   type Handle,
+  type KeepData,
   type KernelAbilities,
   type KernelCache,
   type KernelWishes,
@@ -268,10 +269,17 @@ class ControlledFileSystem implements FileSystem {
       : this.#inner.read(context, handle, offset, length)
   }
 
-  write(context: CallContext, handle: Handle, offset: number, data: Uint8Array, append: boolean): Awaitable<number> {
+  write(
+    context: CallContext,
+    handle: Handle,
+    offset: number,
+    data: Uint8Array,
+    append: boolean,
+    keep?: KeepData,
+  ): Awaitable<number> {
     return handle >= CONTROL_NODES
       ? this.#tree.write(context, handle, data)
-      : this.#inner.write(context, handle, offset, data, append)
+      : this.#inner.write(context, handle, offset, data, append, keep)
   }
 
   flush(context: CallContext, handle: Handle, lockOwner: bigint): Awaitable<void> {

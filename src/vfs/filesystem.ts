@@ -80,8 +80,20 @@ export interface OpenedDirectory {
   readonly keepCache?: boolean
 }
 
+/** Bytes in memory that will be used again: whoever got them calls `release`, once, and does not look at them after that. */
+export interface LentBytes {
+  readonly bytes: Uint8Array
+  release(): void
+}
+
 /** Bytes, or a range of a local file that holds them: sent from there without passing through JavaScript. */
-export type ReadResult = Uint8Array | { readonly fd: number; readonly offset: number; readonly length: number }
+export type ReadResult =
+  | Uint8Array
+  | LentBytes
+  | { readonly fd: number; readonly offset: number; readonly length: number }
+
+/** Keeps the data of a write as it is, until what this returns is called: once, and nobody looks at it after that. */
+export type KeepData = () => () => void
 
 export interface DirectoryEntry {
   readonly name: string
@@ -305,9 +317,17 @@ export interface FileSystem {
   read(context: CallContext, handle: Handle, offset: number, length: number): Awaitable<ReadResult>
   /**
    * `data` is valid until the result is settled. `append`: the descriptor has O_APPEND, and `offset` is only where the
-   * kernel believes the end to be. Returns the number of bytes taken.
+   * kernel believes the end to be. Returns the number of bytes taken. `keep` may be called until then: `data` is the file
+   * system's after that, for ever, or until it calls what `keep` returned. It holds on to up to 1 MiB, whatever its length.
    */
-  write(context: CallContext, handle: Handle, offset: number, data: Uint8Array, append: boolean): Awaitable<number>
+  write(
+    context: CallContext,
+    handle: Handle,
+    offset: number,
+    data: Uint8Array,
+    append: boolean,
+    keep?: KeepData,
+  ): Awaitable<number>
   /** One close(2) of a descriptor; its error is close's. POSIX locks of `lockOwner` on the file end here. */
   flush(context: CallContext, handle: Handle, lockOwner: bigint): Awaitable<void>
   /** The last reference to the open file is gone. `flockOwner`: its flock lock ends here. */

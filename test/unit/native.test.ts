@@ -327,6 +327,22 @@ describe('system calls', () => {
     closeSync(other)
   })
 
+  it('read what is in memory, to where the file ends', () => {
+    const all = Buffer.from('in the page cache')
+    const other = openSync(join(work, 'cached'), 'w+')
+    writeSync(other, all)
+    const into = Buffer.alloc(100)
+    expect(native.readCached(other, into.subarray(0, 6), 3)).toBe(6)
+    expect(into.subarray(0, 6).toString()).toBe('the pa')
+    expect(native.readCached(other, into, 7)).toBe(all.length - 7)
+    expect(into.subarray(0, all.length - 7).toString()).toBe('page cache')
+    expect(native.readCached(other, into, 1000)).toBe(0)
+    closeSync(other)
+    // Errors are for the read that follows.
+    expect(native.readCached(other, into, 0)).toBe(0)
+    expect(() => native.readCached(0, into, -1)).toThrow(TypeError)
+  })
+
   it('clone where the host can, and say so where not', () => {
     const other = openSync(join(work, 'clone'), 'w+')
     try {

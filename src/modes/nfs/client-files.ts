@@ -11,6 +11,7 @@ import type {
   CallContext,
   Entry,
   Handle,
+  LentBytes,
   NewNode,
   NodeId,
   Opened,
@@ -162,7 +163,7 @@ export function read(
   context: CallContext,
   handle: Handle,
   { offset, length }: { readonly offset: number; readonly length: number },
-): Awaitable<Uint8Array> {
+): Awaitable<Uint8Array | LentBytes> {
   const { node, direct } = state.openFile(handle)
   const unfinished = direct ? undefined : state.caches.unfinishedBytes(node, offset, length)
   if (unfinished !== undefined) return unfinished
@@ -173,13 +174,16 @@ export function read(
     state.openFiles.cached(node)
     return overlay({ offset, bytes: NOTHING }, before)
   }
-  return readServer(state, context, node, { offset, length }).then((bytes) => {
-    const all = overlay({ offset, bytes }, before, writes.kept(offset, length))
+  // By the time of the answer these may be on the server for good, and their memory somebody else's.
+  const kept = before.map((piece) => ({ offset: piece.offset, bytes: Buffer.from(piece.bytes) }))
+  return readServer(state, context, node, { offset, length }).then((lent) => {
+    const all = overlay({ offset, bytes: lent.bytes }, kept, writes.kept(offset, length))
     // Between the server's end of the file and ours are zeros.
     const there = Math.min(length, Math.max(0, writes.end - offset))
-    if (all.length >= there) return all
-    const padded = new Uint8Array(there)
-    padded.set(all)
+    if (all === lent.bytes && all.length >= there) return lent
+    const padded = all.length >= there ? all : new Uint8Array(there)
+    if (padded !== all) padded.set(all)
+    lent.release()
     return padded
   })
 }
@@ -192,62 +196,78 @@ interface Range {
 }
 
 /** As many READs as it takes, at once: `rsize` may be smaller than what the kernel asks for. */
-async function readServer(state: ClientState, caller: Caller, node: NfsNode, range: Range): Promise<Uint8Array> {
+async function readServer(state: ClientState, caller: Caller, node: NfsNode, range: Range): Promise<LentBytes> {
   const { readBytes } = state.mounted
   if (range.length <= readBytes) return readAll(state, caller, node, range)
-  const parts: Promise<Uint8Array>[] = []
+  const parts: Promise<LentBytes>[] = []
   for (let at = 0; at < range.length; at += readBytes) {
     const length = Math.min(readBytes, range.length - at)
     parts.push(readAll(state, caller, node, { offset: range.offset + at, length }))
   }
   const pieces = await Promise.all(parts)
   // Behind a short piece is the end of the file.
-  const short = pieces.findIndex((piece) => piece.length < readBytes)
-  return Buffer.concat(short < 0 ? pieces : pieces.slice(0, short + 1))
+  const short = pieces.findIndex(({ bytes }) => bytes.length < readBytes)
+  return joined(short < 0 ? pieces : pieces.slice(0, short + 1))
+}
+
+function joined(pieces: readonly LentBytes[]): LentBytes {
+  const bytes = Buffer.concat(pieces.map((piece) => piece.bytes))
+  for (const piece of pieces) piece.release()
+  return { bytes, release() {} }
 }
 
 /** A server may give less than it was asked for, and only `eof` says that there is no more. */
-async function readAll(state: ClientState, caller: Caller, node: NfsNode, { offset, length }: Range) {
-  let bytes = NOTHING as Uint8Array
+async function readAll(
+  state: ClientState,
+  caller: Caller,
+  node: NfsNode,
+  { offset, length }: Range,
+): Promise<LentBytes> {
+  const { client } = state.connection
+  let read: LentBytes | undefined
   for (;;) {
     const request = state.caches.request()
-    const args = { file: node.handle, offset: offset + bytes.length, count: length - bytes.length }
+    const there = read?.bytes.length ?? 0
+    const args = { file: node.handle, offset: offset + there, count: length - there }
     const result = await state.call(node, READ, args, caller)
     state.caches.learn(node, result.attributes, request)
     if (result.status !== 'NFS3_OK') throw failureOf(result)
-    const data = result.data.subarray(0, args.count)
-    bytes = bytes.length === 0 ? data : Buffer.concat([bytes, data])
-    if (result.eof || data.length === 0 || bytes.length >= length) break
+    const { data, eof } = result
+    const bytes = data.subarray(0, args.count)
+    const more = { bytes, release: () => client.release(bytes) }
+    read = read === undefined ? more : joined([read, more])
+    if (eof || bytes.length === 0 || there + bytes.length >= length) break
   }
   state.openFiles.cached(node)
-  return bytes
+  return read
 }
 
 export function write(
   state: ClientState,
   context: CallContext,
   handle: Handle,
-  { offset, data, append }: ProgramWrite,
+  write: ProgramWrite,
 ): Awaitable<number> {
   const { node } = state.openFile(handle)
-  if (!append) return writeAt(state, context, handle, { offset, data, append })
+  if (!write.append) return writeAt(state, context, handle, write)
   // The protocol cannot append (RFC 1813 §3.3.7): it goes to where the file ends as far as this client knows.
   const end = state.caches.size(node)
-  if (end !== undefined) return appendAt(state, context, handle, { offset, data, end })
+  if (end !== undefined) return appendAt(state, context, handle, write, end)
   return state
     .revalidate(node, context)
-    .then(() => appendAt(state, context, handle, { offset, data, end: state.caches.shown(node)?.size ?? offset }))
+    .then(() => appendAt(state, context, handle, write, state.caches.shown(node)?.size ?? write.offset))
 }
 
-/** `offset`: where the kernel believes the end to be, and has put the bytes. */
+/** `write.offset`: where the kernel believes the end to be, and has put the bytes. */
 function appendAt(
   state: ClientState,
   context: CallContext,
   handle: Handle,
-  { offset, data, end }: { readonly offset: number; readonly data: Uint8Array; readonly end: number },
+  write: ProgramWrite,
+  end: number,
 ): Awaitable<number> {
-  if (end !== offset) state.caches.dropPages(state.openFile(handle).node)
-  return writeAt(state, context, handle, { offset: end, data, append: true })
+  if (end !== write.offset) state.caches.dropPages(state.openFile(handle).node)
+  return writeAt(state, context, handle, { ...write, offset: end })
 }
 
 function writeAt(state: ClientState, context: CallContext, handle: Handle, write: ProgramWrite): Awaitable<number> {

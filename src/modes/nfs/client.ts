@@ -16,6 +16,7 @@ import type {
   Entry,
   FileSystem,
   Handle,
+  KeepData,
   KernelCache,
   Locks,
   NewNode,
@@ -159,8 +160,15 @@ export class NfsFileSystem implements FileSystem {
     return files.read(this.#state, context, handle, { offset, length })
   }
 
-  write(context: CallContext, handle: Handle, offset: number, data: Uint8Array, append: boolean): Awaitable<number> {
-    return files.write(this.#state, context, handle, { offset, data, append })
+  write(
+    context: CallContext,
+    handle: Handle,
+    offset: number,
+    data: Uint8Array,
+    append: boolean,
+    keep?: KeepData,
+  ): Awaitable<number> {
+    return files.write(this.#state, context, handle, { offset, data, append, keep })
   }
 
   flush(context: CallContext, handle: Handle, lockOwner: bigint): Awaitable<void> {

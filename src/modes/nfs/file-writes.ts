@@ -4,7 +4,7 @@ import type { AttributeChanges } from '../../posix/attributes.ts'
 import { type ErrnoName, FsError } from '../../posix/errors.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import { chain } from '../../vfs/awaitable.ts'
-import type { Awaitable, CallContext, Handle } from '../../vfs/filesystem.ts'
+import type { Awaitable, CallContext, Handle, KeepData } from '../../vfs/filesystem.ts'
 import { AppendDetector, type AppendFindings, NO_FINDINGS } from './append-detector.ts'
 import type { ClientCaches } from './caches.ts'
 import { type Caller, failureOf, type NfsConnection } from './connection.ts'
@@ -16,6 +16,9 @@ import type { NfsNode } from './nodes.ts'
 import { NO_HANDLE, WriteBehind } from './write-behind.ts'
 import { type WriteRoom, waitFor } from './write-room.ts'
 import type { FlushDepth, Stability, WriteEffect, WriteFacts } from './write-types.ts'
+
+/** From here on the memory of a write is kept; less is copied, since a whole request buffer would stay with it. */
+const KEEP_BYTES = 512 * 1024
 
 export interface FileWritesOptions {
   readonly node: NfsNode
@@ -36,6 +39,7 @@ export interface ProgramWrite {
   readonly offset: number
   readonly data: Uint8Array
   readonly append: boolean
+  readonly keep?: KeepData | undefined
 }
 
 interface Truncation {
@@ -129,14 +133,15 @@ export class FileWrites {
   }
 
   /** A program writes: the bytes are taken, to be sent later. `append`: where this client believes the file to end. */
-  write(context: CallContext, { offset, data, append }: ProgramWrite): Awaitable<number> {
+  write(context: CallContext, write: ProgramWrite): Awaitable<number> {
     const { room, caches, node } = this.#options
-    if (!this.#machine.admits()) return room.wait(context).then(() => this.write(context, { offset, data, append }))
+    if (!this.#machine.admits()) return room.wait(context).then(() => this.write(context, write))
+    const { offset, data, append, keep } = write
     room.add(this)
     if (!this.#appends.watching) this.#appends.begin(caches.size(node))
     if (append) this.#appends.appended(offset, offset + data.length)
     caches.unfinished.wrote(node.id, offset, data)
-    this.#run(this.#machine.write(offset, data))
+    this.#run(this.#machine.write(offset, data, data.length >= KEEP_BYTES ? keep?.() : undefined))
     return data.length
   }
 
@@ -303,13 +308,15 @@ export class FileWrites {
     }
     const { before, after } = consistencyOf(wcc)
     this.#appends.answered({ start: offset, end: offset + Math.min(count, length), before, after })
+    const repeated = connection.repetitions(WRITE) !== repetitions
     // Whatever was executed twice has met its own bytes.
-    if (connection.repetitions(WRITE) !== repetitions) this.#appends.doubt()
+    if (repeated) this.#appends.doubt()
     this.#run(
       this.#machine.written(request, {
         count: Math.min(count, length),
         committed: STABILITY[committed],
         verifier: verifier.readBigUInt64BE(),
+        repeated,
       }),
     )
   }

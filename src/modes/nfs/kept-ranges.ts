@@ -35,6 +35,13 @@ export interface KeptBytes {
   readonly bytes: Uint8Array
 }
 
+interface Written {
+  /** See KeptRange. */
+  readonly since: number
+  /** The bytes need not be copied. */
+  readonly keep: boolean
+}
+
 /** Appended bytes gather in pieces of this size, so that a file written byte by byte is not a million pieces. */
 const GATHER_BYTES = 64 * 1024
 const MIN_PIECE_BYTES = 4096
@@ -42,6 +49,11 @@ const MIN_PIECE_BYTES = 4096
 export class KeptRanges {
   readonly #ranges: KeptRange[] = []
   #oldest: KeptRange | undefined
+  /**
+   * Of pieces whose memory is wanted back. A piece that is cut is another one from then on, and its memory is left to the
+   * garbage collector.
+   */
+  readonly #releases = new WeakMap<Uint8Array, () => void>()
   readonly #bytes: Record<KeptState, number> = { dirty: 0, sent: 0, uncommitted: 0 }
 
   /** Bytes in one state. */
@@ -93,15 +105,16 @@ export class KeptRanges {
     }
   }
 
-  /** New bytes: dirty, in the place of what was there. They are copied. */
-  write(offset: number, data: Uint8Array, since: number): void {
+  /** New bytes: dirty, in the place of what was there. They are copied unless there is a `release` (see WriteBehind). */
+  write(offset: number, data: Uint8Array, since: number, release?: () => void): void {
     const end = offset + data.length
+    const keep = release !== undefined
     let index = this.#firstEndingAfter(offset)
     for (let at = offset; at < end; ) {
       const range = this.#ranges[index]
       if (range === undefined || range.start > at) {
         const stop = Math.min(range?.start ?? end, end)
-        index = this.#put(index, at, data.subarray(at - offset, stop - offset), since)
+        index = this.#put(index, at, data.subarray(at - offset, stop - offset), { since, keep })
         at = stop
         continue
       }
@@ -112,9 +125,14 @@ export class KeptRanges {
         index++
       } else {
         index = this.#take(index, at, stop)
-        index = this.#put(index, at, bytes, Math.min(since, range.since))
+        index = this.#put(index, at, bytes, { since: Math.min(since, range.since), keep })
       }
       at = stop
+    }
+    if (release !== undefined) {
+      // Only if they are in one piece: who is done with a part of them knows nothing of the rest.
+      const piece = this.at(offset)?.pieces.at(-1)
+      if (piece?.buffer === data.buffer && piece.length === data.length) this.#releases.set(piece, release)
     }
     this.#mergeAround(offset, end)
   }
@@ -130,9 +148,9 @@ export class KeptRanges {
 
   /**
    * Changes the state of the ranges between `start` and `end` for which `choose` names one; those that become dirty merge
-   * with their neighbours. 'gone': they are safe, or lost.
+   * with their neighbours. 'safe': the server has them for good; 'gone': they are given up, and may still be on their way.
    */
-  turn(start: number, end: number, choose: (range: KeptRange) => KeptState | 'gone' | undefined): void {
+  turn(start: number, end: number, choose: (range: KeptRange) => KeptState | 'safe' | 'gone' | undefined): void {
     const first = this.#firstEndingAfter(start)
     const left: KeptRange[] = []
     let index = first
@@ -140,7 +158,8 @@ export class KeptRanges {
       const range = this.#ranges[index]
       if (range === undefined || range.start >= end) break
       const next = choose(range)
-      if (next === 'gone') {
+      if (next === 'safe') this.#release(range)
+      if (next === 'safe' || next === 'gone') {
         this.#bytes[range.state] -= range.end - range.start
         continue
       }
@@ -149,6 +168,11 @@ export class KeptRanges {
     }
     if (left.length < index - first) this.#ranges.splice(first, index - first, ...left)
     this.#mergeAround(start, end)
+  }
+
+  /** The memory of these bytes may be needed when they are safe. */
+  neverRelease({ pieces }: KeptRange): void {
+    for (const piece of pieces) this.#releases.delete(piece)
   }
 
   /** The ranges of one WRITE are cut at `position`, so that what is before it and what is after can be told apart. */
@@ -186,18 +210,18 @@ export class KeptRanges {
   }
 
   /** New dirty bytes where nothing is; returns the index behind them. */
-  #put(index: number, start: number, bytes: Uint8Array, since: number): number {
+  #put(index: number, start: number, bytes: Uint8Array, { since, keep }: Written): number {
     this.#bytes.dirty += bytes.length
     const before = this.#ranges[index - 1]
     if (before !== undefined && before.state === 'dirty' && before.end === start) {
-      append(before, bytes)
+      append(before, bytes, keep)
       before.since = Math.min(before.since, since)
       return index
     }
     const range: KeptRange = {
       start,
       end: start + bytes.length,
-      pieces: [Buffer.from(bytes)],
+      pieces: [keep ? bytes : Buffer.from(bytes)],
       state: 'dirty',
       request: 0,
       verifier: 0n,
@@ -238,6 +262,13 @@ export class KeptRanges {
     range.spare = undefined
     this.#ranges.splice(this.#ranges.indexOf(range, this.#firstEndingAfter(range.start)) + 1, 0, second)
     return second
+  }
+
+  #release({ pieces }: KeptRange): void {
+    for (const piece of pieces) {
+      this.#releases.get(piece)?.()
+      this.#releases.delete(piece)
+    }
   }
 
   #change(range: KeptRange, state: KeptState): void {
@@ -313,7 +344,13 @@ function overwrite(range: KeptRange, offset: number, bytes: Uint8Array): void {
   }
 }
 
-function append(range: KeptRange, bytes: Uint8Array): void {
+function append(range: KeptRange, bytes: Uint8Array, kept: boolean): void {
+  if (kept) {
+    range.pieces.push(bytes)
+    range.spare = undefined
+    range.end += bytes.length
+    return
+  }
   let rest = bytes
   const { spare } = range
   if (spare !== undefined && spare.length > 0) {

@@ -1,5 +1,6 @@
 // What all calls of the NFS server share: who calls, which inode a handle means, and what an error is answered with.
 
+import type { BufferPool } from '../../host/buffer-pool.ts'
 import type { Attributes } from '../../posix/attributes.ts'
 import {
   type Credentials,
@@ -64,6 +65,8 @@ export interface NfsServerParts {
   readonly fsid: bigint
   /** Another one after each restart: tells clients to send again what was not committed (RFC 1813 §4.8). */
   readonly verifier: Buffer
+  /** Memory for data that is read. It comes back when a reply has left. */
+  readonly transfers: BufferPool
 }
 
 /** An export, and the directory that it shows. */
@@ -75,6 +78,7 @@ export interface ExportedTree {
 export class NfsCalls {
   readonly volume: Volume
   readonly verifier: Buffer
+  readonly transfers: BufferPool
   readonly #parts: NfsServerParts
   /** The roots of exports that have a name. */
   readonly #namedRoots: ReadonlySet<number>
@@ -82,6 +86,7 @@ export class NfsCalls {
   constructor(parts: NfsServerParts) {
     this.volume = parts.volume
     this.verifier = parts.verifier
+    this.transfers = parts.transfers
     this.#parts = parts
     const roots = [...parts.exports.values()].map(({ root }) => root)
     this.#namedRoots = new Set(roots.filter((root) => root !== parts.volume.root))

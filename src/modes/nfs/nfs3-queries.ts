@@ -9,7 +9,7 @@ import type { Arguments, Result } from './nfs3.ts'
 import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
 import { ACCESS3, FSF3 } from './nfs3-types.ts'
 
-/** Reads up to this many bytes are done at once: to hand them to another thread costs more. */
+/** Reads up to this many bytes are done at once, wherever they are: to hand them to another thread costs more. */
 const AT_ONCE_BYTES = 64 * 1024
 /** What a directory reply is preferred to take, in bytes. */
 const DIRECTORY_BYTES = 64 * 1024
@@ -76,7 +76,7 @@ export function readlink(calls: NfsCalls, caller: Caller, { symlink }: Arguments
   return asking(calls, caller, symlink, ({ ino }) => ({ data: calls.volume.readlink(ino) }))
 }
 
-/** READ is answered at once for little data; for more the event loop does not wait for the disk. */
+/** READ is answered at once for little data, and for what is in memory; for more the event loop does not wait for the disk. */
 export function readFile(
   calls: NfsCalls,
   caller: Caller,
@@ -93,7 +93,7 @@ export function readFile(
     if (!mayTransfer(who, attributes, MAY_READ)) throw new FsError('EACCES')
     const { size } = attributes
     const length = Math.max(0, Math.min(count, caller.transferMax, size - offset))
-    const data = Buffer.allocUnsafe(length)
+    const data = length <= AT_ONCE_BYTES ? Buffer.allocUnsafe(length) : calls.transfers.take(length)
     const answer = (got: number): Result<'READ'> => ({
       status: 'NFS3_OK',
       attributes: calls.after(target),
@@ -104,10 +104,15 @@ export function readFile(
     })
     if (length <= AT_ONCE_BYTES) return answer(volume.readUnopened(ino, data, offset))
     const content = volume.openContent(ino, O_RDONLY, ROOT_CREDENTIALS)
+    const there = volume.readCached(content, data, offset)
+    if (there >= length) {
+      volume.closeContent(content)
+      return answer(length)
+    }
     return new Promise((resolve) => {
-      read(content.fd, data, 0, length, offset, (error, got) => {
+      read(content.fd, data, there, length - there, offset + there, (error, got) => {
         volume.closeContent(content)
-        resolve(error ? failed(error) : answer(got))
+        resolve(error ? failed(error) : answer(there + got))
       })
     })
   } catch (error) {

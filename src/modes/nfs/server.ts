@@ -6,20 +6,21 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
+import { BufferPool } from '../../host/buffer-pool.ts'
 import { KeepAwake } from '../../host/keep-awake.ts'
 import { FsError } from '../../posix/errors.ts'
 import { PORTMAP_PORT } from '../../rpc/onc/portmap.ts'
 import { portmapServices, type Registered } from '../../rpc/onc/portmapper.ts'
 import { OncServer } from '../../rpc/onc/server.ts'
 import type { Service } from '../../rpc/onc/service.ts'
-import { type ListenOptions, listenTcp, type TcpListener } from '../../rpc/onc/tcp-server.ts'
+import { type ListenOptions, listenTcp, type TcpListener, type TcpOptions } from '../../rpc/onc/tcp-server.ts'
 import { listenUdp, type UdpListener } from '../../rpc/onc/udp-server.ts'
 import { Volume } from '../../store/volume.ts'
 import { writeDurably } from './durable-file.ts'
 import { Export, type ExportOptions } from './exports.ts'
 import { FileHandles, KEY_BYTES } from './file-handle.ts'
 import type { ExportedTree, NfsServerParts } from './nfs3-calls.ts'
-import { NFS3_WRITEVERFSIZE } from './nfs3-types.ts'
+import { NFS3_WRITEVERFSIZE, TRANSFER_MAX } from './nfs3-types.ts'
 import { LockServer, type LockServerOptions } from './nlm-server.ts'
 import { DEFAULT_EXPORTS } from './server-options.ts'
 import { mount3Service, nfs3Service } from './services.ts'
@@ -29,6 +30,8 @@ type Listener = TcpListener | UdpListener
 const KEY_FILE = 'nfs.key'
 /** How long the event loop stays awake after a call, in microseconds. */
 const SPIN_US = 100
+/** Memory of READs that is kept for the next ones. */
+const SPARE_TRANSFERS = 16
 /** Ports tried until one is free for TCP and UDP. */
 const PORT_TRIES = 20
 
@@ -79,7 +82,10 @@ export class NfsServer {
       locking = new LockServer(parts, directory, { ...options.locking, onError })
       const rpc = nfsPrograms(parts, onError, locking.services)
       const awake = new KeepAwake(SPIN_US)
-      const listeners = await listen(rpc, { host, port: options.port, awake })
+      const onLeft = (chunks: readonly Buffer[]) => {
+        for (const chunk of chunks) parts.transfers.give(chunk)
+      }
+      const listeners = await listen(rpc, { host, port: options.port, awake, onLeft })
       try {
         return new NfsServer({ volume, rpc, locking }, [
           ...listeners,
@@ -120,6 +126,7 @@ export function serverParts(volume: Volume, key: Uint8Array, options: readonly E
     exports,
     fsid: BigInt(`0x${volume.id.slice(0, 16)}`),
     verifier: randomBytes(NFS3_WRITEVERFSIZE),
+    transfers: new BufferPool({ bytes: TRANSFER_MAX, spare: SPARE_TRANSFERS }),
   }
 }
 
@@ -135,7 +142,10 @@ export function nfsPrograms(
 }
 
 /** Listens on one port over TCP and UDP. A free one is free for TCP: where it is not for UDP, another is tried. */
-async function listen(rpc: OncServer, options: ListenOptions): Promise<[TcpListener, UdpListener]> {
+async function listen(
+  rpc: OncServer,
+  options: ListenOptions & Pick<TcpOptions, 'onLeft'>,
+): Promise<[TcpListener, UdpListener]> {
   for (let tries = 1; ; tries++) {
     const tcp = await listenTcp(rpc, options)
     try {

@@ -28,6 +28,14 @@ interface SentWrite {
   readonly end: number
 }
 
+interface WriteAnswer {
+  readonly count: number
+  readonly committed: Stability
+  readonly verifier: WriteVerifier
+  /** The WRITE was sent more than once: its bytes may still be on their way when this answer has come. */
+  readonly repeated?: boolean
+}
+
 interface SentCommit {
   readonly request: number
   /** Covers what was answered before it was sent. */
@@ -124,11 +132,14 @@ export class WriteBehind {
     return { dirtyBytes: dirtyBytes ?? 0, sentBytes: sentBytes ?? 0, uncommittedBytes: uncommittedBytes ?? 0 }
   }
 
-  /** A program wrote; `admits` said that it may. The bytes are copied. */
-  write(offset: number, data: Uint8Array): readonly WriteEffect[] {
+  /**
+   * A program wrote; `admits` said that it may. The bytes are copied, unless there is a `release`: then they stay as they
+   * are, and when nobody needs them any more it is called. It is not if that cannot be known, or if they were taken apart.
+   */
+  write(offset: number, data: Uint8Array, release?: () => void): readonly WriteEffect[] {
     if (this.#truncation !== undefined) throw new Error('a write while the file is truncated')
     if (data.length === 0) return []
-    this.#ranges.write(offset, data, ++this.#lastWrite)
+    this.#ranges.write(offset, data, ++this.#lastWrite, release)
     return this.#step(this.#ranges.at(offset))
   }
 
@@ -163,10 +174,7 @@ export class WriteBehind {
   }
 
   /** A WRITE was answered. `count` may be less than what was sent: the rest is sent again. */
-  written(
-    request: number,
-    answer: { readonly count: number; readonly committed: Stability; readonly verifier: WriteVerifier },
-  ): readonly WriteEffect[] {
+  written(request: number, answer: WriteAnswer): readonly WriteEffect[] {
     const sent = this.#sent.get(request)
     if (sent === undefined) return []
     // A server that takes nothing and calls that success would be asked for ever.
@@ -180,9 +188,10 @@ export class WriteBehind {
     const answered = ++this.#events
     this.#ranges.turn(sent.start, sent.end, (range) => {
       if (range.state !== 'sent' || range.request !== request) return undefined
+      if (answer.repeated) this.#ranges.neverRelease(range)
       if (range.start >= taken) return 'dirty'
       // It may promise more than was asked for, not less; believe what it says.
-      if (answer.committed !== 'unstable') return 'gone'
+      if (answer.committed !== 'unstable') return 'safe'
       range.verifier = answer.verifier
       range.answered = answered
       return 'uncommitted'
@@ -197,7 +206,7 @@ export class WriteBehind {
     let isLost = false
     this.#ranges.turn(commit.start, commit.end, (range) => {
       if (!isCovered(range, commit)) return undefined
-      if (range.verifier === verifier) return 'gone'
+      if (range.verifier === verifier) return 'safe'
       isLost = true
       return 'dirty'
     })
@@ -228,9 +237,11 @@ export class WriteBehind {
       const sent = this.#sent.get(request)
       if (sent === undefined) return []
       this.#sent.delete(request)
-      this.#ranges.turn(sent.start, sent.end, (range) =>
-        range.state === 'sent' && range.request === request ? 'dirty' : undefined,
-      )
+      this.#ranges.turn(sent.start, sent.end, (range) => {
+        if (range.state !== 'sent' || range.request !== request) return undefined
+        this.#ranges.neverRelease(range)
+        return 'dirty'
+      })
       this.#sendAgain()
     }
     return this.#step()

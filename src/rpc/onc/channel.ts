@@ -1,7 +1,9 @@
 // How a client's messages travel: as records of a stream, or as datagrams.
 import { DecodeError } from '../../codec/errors.ts'
+import { BufferPool } from '../../host/buffer-pool.ts'
 import type { Address, OpenByteStream, OpenDatagrams } from '../transport.ts'
 import { peerName } from './peer.ts'
+import { MARK_BYTES } from './record-assembler.ts'
 import { RecordConnection } from './record-connection.ts'
 
 export interface Channel {
@@ -30,13 +32,18 @@ export interface ChannelKind {
   readonly messageBytes: number
   /** Events come later, never from within the call. */
   open(events: ChannelEvents): Channel
+  /** Nobody uses the message any more that `part` is a part of: its memory may be used for another one. */
+  release?(part: Uint8Array): void
 }
 
 const RECORD_BYTES = 1024 * 1024 + 64 * 1024
+/** Memory of large messages that is kept for the next: as many as Linux' readahead lets be under way, and some. */
+const SPARE_RECORDS = 8
 const DATAGRAM_BYTES = 65_507
 
 /** Messages as records of the streams that `open` opens: `link.stream(openTcp(address))`. */
 export function tcpChannel({ host, port }: Address, open: OpenByteStream, messageBytes = RECORD_BYTES): ChannelKind {
+  const pool = new BufferPool({ bytes: messageBytes + MARK_BYTES, spare: SPARE_RECORDS })
   return {
     transport: 'tcp',
     address: { host, port },
@@ -61,6 +68,7 @@ export function tcpChannel({ host, port }: Address, open: OpenByteStream, messag
           },
         },
         messageBytes,
+        { pool, ahead: true },
       )
       return {
         get bufferedBytes() {
@@ -70,6 +78,7 @@ export function tcpChannel({ host, port }: Address, open: OpenByteStream, messag
         close: (abruptly) => records.destroy(abruptly),
       }
     },
+    release: (part) => pool.give(part),
   }
 }
 

@@ -191,6 +191,14 @@ export class OncClient {
     this.#channel.want()
   }
 
+  /**
+   * Gives back the memory of a result that is large: `part` is a view on its message, and nobody uses that or another view
+   * any more. Whoever does not call this leaves it to the garbage collector.
+   */
+  release(part: Uint8Array): void {
+    this.#kind.release?.(part)
+  }
+
   status(): OncClientStatus {
     const waiting: OncClientStatus['waiting'][number][] = []
     for (const { procedure, startedAt, transmissions } of this.#pending) {

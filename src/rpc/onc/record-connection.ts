@@ -1,7 +1,7 @@
 // A connection that carries records (RFC 5531 §11): messages in, messages out, over any byte stream. What is sent
 // together, before the microtasks that wait have run, leaves in one write.
 import type { ByteStream } from '../transport.ts'
-import { RecordAssembler } from './record-assembler.ts'
+import { RecordAssembler, type RecordMemory } from './record-assembler.ts'
 
 const LAST_FRAGMENT = 0x8000_0000
 /** Chunks below this are gathered: a system call for each would cost more than the copy. */
@@ -18,6 +18,8 @@ export interface RecordConnectionEvents {
   ready(): boolean
   /** The stream makes no sense (DecodeError): nothing more comes. */
   failed(error: unknown): void
+  /** These chunks of messages have left: their memory is free. Of a connection that ends, the last never do. */
+  left?(chunks: readonly Buffer[]): void
 }
 
 export class RecordConnection {
@@ -36,10 +38,10 @@ export class RecordConnection {
   #ended = false
 
   /** `limit`: the most bytes of a record that comes in. */
-  constructor(stream: ByteStream, events: RecordConnectionEvents, limit: number) {
+  constructor(stream: ByteStream, events: RecordConnectionEvents, limit: number, memory?: RecordMemory) {
     this.#stream = stream
     this.#events = events
-    this.#records = new RecordAssembler(limit)
+    this.#records = new RecordAssembler(limit, memory)
   }
 
   /** Bytes that were sent and have not left. */
@@ -150,6 +152,7 @@ export class RecordConnection {
     if (chunks.length === 0) return
     this.#outgoing = []
     this.#outgoingBytes = 0
-    this.#stream.write(chunks)
+    const { left } = this.#events
+    this.#stream.write(chunks, left && (() => left(chunks)))
   }
 }

@@ -1,6 +1,7 @@
 // One TCP connection to a server: calls in, replies out in the order in which they are ready, and what bounds both.
 import type { Socket } from 'node:net'
-import { acceptedStream } from './accepted-stream.ts'
+import type { BufferPool } from '../../host/buffer-pool.ts'
+import { acceptedTcp } from '../transport.ts'
 import { CredentialReader } from './auth.ts'
 import { BackChannel } from './back-channel.ts'
 import type { Peer } from './peer.ts'
@@ -41,6 +42,10 @@ export const TCP_LIMITS: TcpLimits = {
 /** What a connection needs of its listener. */
 export interface Surroundings {
   readonly limits: TcpLimits
+  /** For calls that are large. */
+  readonly memory: BufferPool
+  /** See `readScratch`. */
+  readonly scratch: Buffer
   answer(message: Buffer, peer: Peer): ReturnType<OncServer['answer']>
   now(): number
   touch(): void
@@ -52,6 +57,8 @@ export interface Surroundings {
   took(bytes: number): void
   /** Incomplete calls have so many bytes more; false if that is too much. */
   holds(bytes: number): boolean
+  /** Chunks of replies have left. */
+  left?(chunks: readonly Buffer[]): void
   dropped(error: unknown): void
   ended(): void
 }
@@ -82,12 +89,17 @@ export class ServerConnection {
       maxReplyBytes: around.limits.recordBytes,
       back: this.#back,
     }
-    const stream = acceptedStream(socket, {
-      opened: () => {},
-      received: (chunk) => this.#received(chunk),
-      drained: () => this.proceed(),
-      closed: () => this.drop(),
-    })
+    const stream = acceptedTcp(
+      socket,
+      {
+        opened: () => {},
+        received: (chunk) => this.#received(chunk),
+        drained: () => this.proceed(),
+        room: () => this.#records.room(),
+        closed: () => this.drop(),
+      },
+      around.scratch,
+    )
     this.#records = new RecordConnection(
       stream,
       {
@@ -97,8 +109,10 @@ export class ServerConnection {
           this.drop()
           around.dropped(error)
         },
+        ...(around.left === undefined ? {} : { left: around.left }),
       },
       around.limits.recordBytes,
+      { pool: around.memory },
     )
   }
 
@@ -154,18 +168,23 @@ export class ServerConnection {
     if (this.#back.received(message)) return
     const reply = this.#around.answer(message, this.#peer)
     if (!(reply instanceof Promise)) {
-      if (reply !== undefined) this.#records.send(reply)
+      this.#reply(message, reply)
       return
     }
     this.#count(1, message.length)
-    void reply.then((chunks) => this.#answered(chunks, message.length))
+    void reply.then((chunks) => {
+      this.#reply(message, chunks)
+      this.#lastCallAt = this.#around.now()
+      this.#count(-1, -message.length)
+      this.proceed()
+    })
   }
 
-  #answered(chunks: Reply, callBytes: number): void {
+  #reply(message: Buffer, chunks: Reply): void {
     if (chunks !== undefined) this.#records.send(chunks)
-    this.#lastCallAt = this.#around.now()
-    this.#count(-1, -callBytes)
-    this.proceed()
+    // Whoever needed more of the call than its handler did has copied it.
+    const needed = chunks?.some(({ buffer }) => buffer === message.buffer)
+    if (!needed) this.#around.memory.give(message)
   }
 
   #count(calls: number, bytes: number): void {

@@ -1,12 +1,15 @@
 // ONC RPC over TCP: a listener, and what bounds its connections together.
 import { createServer, type Server, type Socket } from 'node:net'
+import { BufferPool } from '../../host/buffer-pool.ts'
 import { type Clock, hostClock } from '../../host/clock.ts'
-import type { Address } from '../transport.ts'
+import { type Address, readScratch } from '../transport.ts'
 import type { OncServer } from './server.ts'
 import { ServerConnection, TCP_LIMITS, type TcpLimits } from './server-connection.ts'
 
 /** A host that is gone without a word is noticed, though nothing is to be sent to it. */
 const KEEP_ALIVE_MS = 60_000
+/** Memory of large calls that is kept for the next ones. */
+const SPARE_CALLS = 8
 
 export interface ListenOptions {
   /** Loopback unless told otherwise. */
@@ -22,6 +25,8 @@ export interface TcpOptions extends ListenOptions {
   readonly limits?: Partial<TcpLimits>
   /** A connection was dropped for what it sent, or there are too many. */
   onDropped?(peer: Address, error: unknown): void
+  /** Replies have left: the memory of their chunks is free. Those that share one, some small ones, come as another chunk. */
+  onLeft?(chunks: readonly Buffer[]): void
 }
 
 /** Listens until it is closed. Rejects if it cannot. */
@@ -37,6 +42,8 @@ export class TcpListener {
   readonly #limits: TcpLimits
   readonly #clock: Clock
   readonly #listener: Server
+  readonly #memory: BufferPool
+  readonly #scratch = readScratch()
   readonly #connections = new Set<ServerConnection>()
   /** Connections that wait for `allCallBytes`. */
   readonly #waiting = new Set<ServerConnection>()
@@ -48,6 +55,7 @@ export class TcpListener {
     this.#server = server
     this.#options = options
     this.#limits = { ...TCP_LIMITS, ...options.limits }
+    this.#memory = new BufferPool({ bytes: this.#limits.recordBytes, spare: SPARE_CALLS })
     this.#clock = options.clock ?? hostClock()
     this.#listener = createServer(
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, pauseOnConnect: true },
@@ -99,9 +107,11 @@ export class TcpListener {
       this.#options.onDropped?.(peer, new Error('too many connections'))
       return
     }
-    const { awake } = this.#options
+    const { awake, onLeft } = this.#options
     const connection = new ServerConnection(socket, {
       limits: this.#limits,
+      memory: this.#memory,
+      scratch: this.#scratch,
       answer: (message, from) => this.#server.answer(message, from),
       now: () => this.#clock.now(),
       touch: () => awake?.touch(),
@@ -112,6 +122,7 @@ export class TcpListener {
         this.#partBytes += bytes
         return this.#partBytes <= this.#limits.allPartBytes
       },
+      ...(onLeft === undefined ? {} : { left: onLeft }),
       dropped: (error) => this.#options.onDropped?.(peer, error),
       ended: () => {
         this.#connections.delete(connection)

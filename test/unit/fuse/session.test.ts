@@ -149,6 +149,53 @@ describe('requests', () => {
     ])
   })
 
+  it('READ: memory that was lent goes back when the kernel has the bytes', async () => {
+    const lent = Buffer.from('hello')
+    let released = 0
+    const release = () => {
+      released++
+      lent.fill(0)
+    }
+    const kernel = initialized({ read: async () => ({ bytes: lent, release }) })
+    kernel.send(15, 5, P.TransferIn.encode({ handle: 1, offset: 0, size: 5 }))
+    await new Promise(setImmediate)
+    expect(kernel.answers.at(-1)?.body.toString()).toBe('hello')
+    expect(released).toBe(1)
+  })
+
+  it('WRITE: data that a file system keeps is overwritten by no request until it gives it back', async () => {
+    const kept: { data: Uint8Array; release: () => void }[] = []
+    const kernel = initialized({
+      write: (_context, handle, _offset, data, _append, keep) => {
+        if (handle === 9 || keep === undefined) return data.length
+        kept.push({ data, release: keep() })
+        return handle === 1 ? data.length : Promise.resolve(data.length)
+      },
+    })
+    const write = (handle: number, text: string) =>
+      kernel.send(16, 5, P.TransferIn.encode({ handle, offset: 0, size: text.length }), Buffer.from(text))
+    write(1, 'first')
+    write(2, 'second')
+    write(9, 'passing')
+    write(1, 'third')
+    await new Promise(setImmediate)
+    write(9, 'passing')
+    const texts = () => kept.map(({ data }) => Buffer.from(data).toString())
+    expect(texts()).toEqual(['first', 'second', 'third'])
+    expect(new Set(kept.map(({ data }) => data.buffer)).size).toBe(3)
+    const free = kept.shift()
+    free?.release()
+    // Giving back twice is once: the memory is somebody else's by then.
+    free?.release()
+    write(1, 'fourth')
+    free?.release()
+    write(1, 'fifth')
+    write(9, 'passing')
+    expect(texts()).toEqual(['second', 'third', 'fourth', 'fifth'])
+    // The next requests come in what was given back.
+    expect(kept.map(({ data }) => data.buffer)).toContain(free?.data.buffer)
+  })
+
   it('GETXATTR: the size first, then the value; ERANGE when it does not fit', () => {
     const kernel = initialized({
       xattrs: {

@@ -115,6 +115,43 @@ describe('an ONC RPC client over TCP', () => {
     expect(server.network.last.written[1]?.buffer).toBe(data.buffer)
   })
 
+  it('uses the memory of a large answer again when it was given back, and not before', async () => {
+    const { server, client } = setup()
+    const read = () => client.call(READ, { count: 1024 * 1024 })
+    const results = [read(), read(), read()]
+    await server.accept()
+    const [one, two, three] = server.calls() as [Buffer, Buffer, Buffer]
+    /** The answer, full of one letter, as it comes through a socket. */
+    const answer = async (call: Buffer, letter: string) => {
+      const reply = (await server.server.answer(call, server.peer)) as Buffer[]
+      const bytes = record(Buffer.concat(reply))
+      bytes.fill(letter, bytes.length - 1024 * 1024)
+      for (let at = 0; at < bytes.length; ) {
+        const room = server.network.last.events.room?.()
+        const length = Math.min(room?.length ?? 65_536, bytes.length - at)
+        const into = room ?? Buffer.alloc(length)
+        bytes.copy(into, 0, at, at + length)
+        server.network.last.events.received(into.subarray(0, length))
+        at += length
+      }
+      await settle()
+    }
+    // In another order than asked, and the second is kept.
+    await answer(two, 'b')
+    await answer(one, 'a')
+    const [a, b] = (await Promise.all(results.slice(0, 2))).map(({ data }) => data) as [Buffer, Buffer]
+    expect([a, b].map((data) => [data.length, String.fromCharCode(data[0] ?? 0)])).toEqual([
+      [1024 * 1024, 'a'],
+      [1024 * 1024, 'b'],
+    ])
+    client.release(a)
+    await answer(three, 'c')
+    const c = (await results[2])?.data as Buffer
+    expect(c.buffer).toBe(a.buffer)
+    expect(c.equals(Buffer.alloc(1024 * 1024, 'c'))).toBe(true)
+    expect(b.equals(Buffer.alloc(1024 * 1024, 'b'))).toBe(true)
+  })
+
   it('sends credentials, of the client or of the call', async () => {
     const sys = (uid: number) => authSys({ stamp: 0, machineName: 'a', uid, gid: 0, gids: [] })
     const { server, client } = setup({ credential: sys(1) })

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { DecodeError } from '../../../src/codec/errors.ts'
-import { RecordAssembler } from '../../../src/rpc/onc/record-assembler.ts'
+import { BufferPool } from '../../../src/host/buffer-pool.ts'
+import { MARK_BYTES, RecordAssembler } from '../../../src/rpc/onc/record-assembler.ts'
 
 const LAST = 0x8000_0000
 
@@ -132,6 +133,71 @@ describe('record marking', () => {
       }),
       { numRuns: 50 },
     )
+  })
+
+  it('uses memory again that was given back, and no other, whatever comes after a large record', () => {
+    const LIMIT = 500_000
+    const sizes = fc.array(fc.constantFrom(0, 100, 70_000, 299_990, 300_000, 300_000, 300_000, 300_010, LIMIT), {
+      minLength: 4,
+      maxLength: 12,
+    })
+    const steps = fc.infiniteStream(
+      fc.record({
+        size: fc.oneof(fc.integer({ min: 1, max: 100_000 }), fc.constant(600_000)),
+        inPlace: fc.constantFrom(true, true, true, false),
+        release: fc.boolean(),
+      }),
+    )
+    let [direct, ahead] = [0, 0]
+    fc.assert(
+      fc.property(sizes, steps, fc.boolean(), (list, pieces, looksAhead) => {
+        const sent = list.map((size, i) => Buffer.alloc(size, i + 1))
+        const stream = Buffer.concat(sent.map((record) => fragment(record, true)))
+        const pool = new BufferPool({ bytes: LIMIT + MARK_BYTES, spare: 2 })
+        const assembler = new RecordAssembler(LIMIT, { pool, ahead: looksAhead })
+        const kept: { record: Buffer; value: number }[] = []
+        let count = 0
+        for (let at = 0; at < stream.length; ) {
+          const { size, inPlace, release } = pieces.next().value as { size: number; inPlace: boolean; release: boolean }
+          const room = inPlace ? assembler.room() : undefined
+          const into = room ?? Buffer.alloc(size)
+          const length = stream.copy(into, 0, at, at + size)
+          assembler.push(into.subarray(0, length))
+          at += length
+          if (room !== undefined) direct++
+          if (room !== undefined && length > 300_000) ahead++
+          for (let record = assembler.next(); record !== undefined; record = assembler.next()) {
+            expect(record.length).toBe(sent[count++]?.length)
+            if (!release) kept.push({ record, value: count })
+            else if (record.length > 200_000) {
+              expect(record.equals(Buffer.alloc(record.length, count))).toBe(true)
+              record.fill(0xee)
+              pool.give(record)
+            }
+          }
+          expect(assembler.heldBytes).toBeLessThanOrEqual(2 * (LIMIT + MARK_BYTES) + 700_000)
+        }
+        expect(count).toBe(sent.length)
+        for (const { record, value } of kept) expect(record.equals(Buffer.alloc(record.length, value))).toBe(true)
+      }),
+      { numRuns: 100 },
+    )
+    expect(Math.min(direct, ahead)).toBeGreaterThan(5)
+  })
+
+  it('refuses a record above the limit also where another large one was expected', () => {
+    const pool = new BufferPool({ bytes: 300_000 + MARK_BYTES, spare: 2 })
+    const assembler = new RecordAssembler(300_000, { pool, ahead: true })
+    const large = fragment(Buffer.alloc(300_000), true)
+    assembler.push(large.subarray(0, 100_000))
+    expect(assembler.next()).toBeUndefined()
+    assembler.push(large.subarray(100_000))
+    expect(assembler.next()?.length).toBe(300_000)
+    const room = assembler.room() as Buffer
+    expect(room.length).toBe(300_000 + MARK_BYTES)
+    fragment(Buffer.alloc(300_001), true).copy(room)
+    assembler.push(room)
+    expect(() => assembler.next()).toThrow(DecodeError)
   })
 
   it('answers random bytes with records or DecodeError', () => {

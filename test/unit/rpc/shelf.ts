@@ -35,7 +35,7 @@ export class Shelf {
   readonly contexts: OncContext[] = []
   removals = 0
   readonly #waiting = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
-  /** Removals wait for `release(0)`. */
+  /** Removals wait for `release(0)`; WRITEs for `release` of their first byte, and tell it if all are the same. */
   slow = false
   readonly service: Service
 
@@ -49,7 +49,10 @@ export class Shelf {
           return this.names.has(name) ? { status: 'OK', object: Buffer.from(name) } : { status: 'NOENT' }
         },
         READ: ({ count }) => ({ data: data.subarray(0, count) }),
-        WRITE: (args) => ({ count: args.data.length }),
+        WRITE: ({ data }) => {
+          const result = () => ({ count: data.every((byte) => byte === data[0]) ? (data[0] ?? 0) : -1 >>> 0 })
+          return this.slow ? this.#wait(data[0] ?? 0).then(result) : { count: data.length }
+        },
         REMOVE: ({ name }) => {
           this.removals++
           const result = { status: this.names.delete(name) ? 'OK' : 'NOENT' } as const

@@ -107,6 +107,44 @@ describe('ONC RPC over TCP', () => {
     expect((await raw.reply()).subarray(-4)).toEqual(words(1024 * 1024))
   })
 
+  it('does not overwrite a large call before it is answered', async () => {
+    const { shelf, listener } = await setup()
+    shelf.slow = true
+    const raw = new Raw(listener)
+    const write = (id: number) => fragment(call(id, 3, encode(opaque(1024 * 1024), Buffer.alloc(600_000, id), 2 ** 21)))
+    for (let id = 1; id <= 4; id++) raw.socket.write(write(id))
+    await until(() => shelf.waiting.length === 4)
+    // Those that are answered make room for others, which overwrite them and nothing else.
+    for (let id = 5; id <= 12; id++) {
+      shelf.release(id - 4)
+      expect((await raw.reply()).subarray(-4)).toEqual(words(id - 4))
+      raw.socket.write(write(id))
+      await until(() => shelf.waiting.includes(id))
+    }
+    expect(shelf.waiting).toEqual([9, 10, 11, 12])
+    for (const id of [12, 9, 11, 10]) {
+      shelf.release(id)
+      expect((await raw.reply()).subarray(-4)).toEqual(words(id))
+    }
+  })
+
+  it('says when a reply has left, and of one that never does, nothing', async () => {
+    const left: Buffer[] = []
+    const { server, listener } = await setup({ onLeft: (chunks) => left.push(...chunks) })
+    const large = () => left.filter(({ length }) => length === 1024 * 1024).length
+    const raw = new Raw(listener)
+    raw.socket.write(fragment(call(1, 2, words(1024 * 1024))))
+    expect((await raw.reply()).length).toBe(28 + 1024 * 1024)
+    await until(() => large() === 1)
+    raw.socket.pause()
+    for (let xid = 2; xid <= 100; xid++) raw.socket.write(fragment(call(xid, 2, words(1024 * 1024))))
+    await until(() => server.statistics.of('SHELF.READ').calls > 4)
+    raw.socket.destroy()
+    await until(() => listener.connections === 0)
+    await settle()
+    expect(large()).toBeLessThan(server.statistics.of('SHELF.READ').calls)
+  })
+
   it.each([
     ['a record above the limit', fragment(Buffer.alloc(10)).fill(0xff, 0, 4)],
     ['a reply', fragment(Buffer.concat([words(1, 1, 0, 0, 0, 0)]))],

@@ -174,14 +174,15 @@ describe('what is not the control directory', () => {
     fs.forget(NOTE_NODE, 3)
     fs.getAttributes(ROOT, NOTE_NODE, 7)
     fs.read(ROOT, 7, 100, 10)
-    fs.write(ROOT, 7, 100, Buffer.from('text'), true)
+    const keep = () => () => {}
+    fs.write(ROOT, 7, 100, Buffer.from('text'), true, keep)
     fs.release(7, 5n)
     expect(inner.calls).toEqual([
       ['lookup', ROOT_NODE, 'note'],
       ['forget', NOTE_NODE, 3],
       ['getAttributes', NOTE_NODE, 7],
       ['read', 7, 100, 10],
-      ['write', 7, 100, Buffer.from('text'), true],
+      ['write', 7, 100, Buffer.from('text'), true, keep],
       ['release', 7, 5n],
     ])
   })

@@ -1,8 +1,16 @@
 // READ, WRITE and COMMIT, bytes in and bytes out.
-import { describe, expect, it } from 'vitest'
+import { mkdtempSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, inject, it } from 'vitest'
 import { encode, u32 } from '../../../../src/codec/xdr.ts'
+import { MOUNT3 } from '../../../../src/modes/nfs/mount3.ts'
 import { NFS3 } from '../../../../src/modes/nfs/nfs3.ts'
 import { nfs_fh3 } from '../../../../src/modes/nfs/nfs3-types.ts'
+import { NfsServer } from '../../../../src/modes/nfs/server.ts'
+import { authSys } from '../../../../src/rpc/onc/auth.ts'
+import { tcpChannel } from '../../../../src/rpc/onc/channel.ts'
+import { OncClient } from '../../../../src/rpc/onc/client.ts'
+import { openTcp } from '../../../../src/rpc/transport.ts'
 import { random, seed } from '../../../support/random.ts'
 import { alice, bob, callBytes, NOTHING, ok, root, World } from './nfs-world.ts'
 
@@ -74,6 +82,27 @@ describe('READ', () => {
       expect(got.data.equals(all.subarray(offset, offset + count)), `${offset} ${count}`).toBe(true)
       expect(got.count).toBe(got.data.length)
       expect(got.eof, `${offset} ${count}`).toBe(offset + got.count >= all.length)
+    }
+  })
+
+  it('reads the rest from the disk where only the beginning is in memory', async () => {
+    const { world, file, read } = await open()
+    const { volume } = world
+    const data = Buffer.from(Array.from({ length: MIB + 1000 }, (_, at) => at % 251))
+    await world.write(file, data.subarray(0, MIB))
+    await world.write(file, data.subarray(MIB), MIB)
+    for (const cached of [0, 1, 4096, 300_000]) {
+      volume.readCached = (content, into, offset) => volume.read(content, into.subarray(0, cached), offset)
+      for (const [offset, count] of [
+        [0, MIB],
+        [77, 100_000],
+        [500_000, MIB],
+        [MIB, 70_000],
+      ] as const) {
+        const got = await read(offset, count)
+        expect(got.data.equals(data.subarray(offset, offset + count)), `${cached} ${offset}`).toBe(true)
+        expect(got.eof).toBe(offset + got.count === data.length)
+      }
     }
   })
 
@@ -201,6 +230,49 @@ describe('WRITE and COMMIT', () => {
     expect(await mode()).toBe(0o6777)
     await world.write(file, 'y', 0, { who: bob })
     expect(await mode()).toBe(0o777)
+  })
+})
+
+describe('over a connection', () => {
+  it('what was read stays what it is, on both sides, until it was sent and given back', async () => {
+    const directory = mkdtempSync(join(inject('testRoot'), 'nfs-'))
+    const server = await NfsServer.start({ directory, host: '127.0.0.1', port: 0 })
+    const address = { host: server.host, port: server.port }
+    const credential = authSys({ stamp: 0, machineName: 'test', uid: 0, gid: 0, gids: [] })
+    const client = new OncClient(tcpChannel(address, openTcp(address)), { credential })
+    try {
+      const { procedures } = NFS3
+      const mounted = await client.call(MOUNT3.procedures.MNT, '/export')
+      if (mounted.status !== 'MNT3_OK') throw new Error(mounted.status)
+      const how = { mode: 'UNCHECKED', attributes: NOTHING } as const
+      const made = await client.call(procedures.CREATE, { where: { dir: mounted.handle, name: 'f' }, how })
+      if (made.status !== 'NFS3_OK' || made.object === undefined) throw new Error(made.status)
+      const file = Buffer.from(made.object)
+      const count = 24
+      const block = (n: number) => Buffer.alloc(MIB, `block ${n};`)
+      const written = Array.from({ length: count }, (_, n) =>
+        client.call(procedures.WRITE, { file, offset: n * MIB, count: MIB, stable: 'UNSTABLE', data: block(n) }),
+      )
+      for (const { status } of await Promise.all(written)) expect(status).toBe('NFS3_OK')
+      for (let round = 0; round < 3; round++) {
+        const read = Array.from({ length: count }, async (_, n) => {
+          const result = await client.call(procedures.READ, { file, offset: n * MIB, count: MIB })
+          if (result.status !== 'NFS3_OK') throw new Error(result.status)
+          // Every other one is given back at once, while the rest is still to come.
+          expect(result.data.equals(block(n)), `${n}`).toBe(true)
+          if (n % 2 === 0) client.release(result.data)
+          return result.data
+        })
+        for (const [n, data] of (await Promise.all(read)).entries()) {
+          if (n % 2 === 0) continue
+          expect(data.equals(block(n)), `${n}`).toBe(true)
+          client.release(data)
+        }
+      }
+    } finally {
+      client.close()
+      await server.close()
+    }
   })
 })
 

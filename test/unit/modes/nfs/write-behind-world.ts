@@ -89,7 +89,7 @@ export class World {
   #writes = 0
   #truncating = false
   /** Flushes that ended well, and WRITEs and COMMITs that were sent. */
-  readonly counts = { flushed: 0, write: 0, commit: 0, lost: 0 }
+  readonly counts = { flushed: 0, write: 0, commit: 0, lost: 0, released: 0 }
 
   constructor(next: () => number, { errors, maxUnderWay = 3 }: { errors: boolean; maxUnderWay?: number }) {
     this.#next = next
@@ -144,8 +144,14 @@ export class World {
     const write = ++this.#writes
     const data = Uint8Array.from({ length }, () => Math.floor(this.#next() * 256))
     for (const [index, value] of data.entries()) this.#given[offset + index]?.push({ value, write })
-    this.#take(this.machine.write(offset, data))
-    data.fill(0)
+    // What is kept is spoiled as soon as nobody should need it any more, and what is copied at once.
+    const keep = this.#next() < 0.5
+    const release = () => {
+      this.counts.released++
+      data.fill(0xee)
+    }
+    this.#take(this.machine.write(offset, data, keep ? release : undefined))
+    if (!keep) data.fill(0)
   }
 
   #flush(): void {
@@ -167,7 +173,8 @@ export class World {
   #read(): void {
     const read = this.#pick(this.#reads)
     if (read === undefined || this.#next() < 0.3) {
-      this.#reads.push({ kept: this.machine.kept(0, FILE_BYTES), writes: this.#writes })
+      const kept = this.machine.kept(0, FILE_BYTES).map(({ offset, bytes }) => ({ offset, bytes: bytes.slice() }))
+      this.#reads.push({ kept, writes: this.#writes })
     } else if (read.server === undefined) read.server = this.server.content()
     else {
       this.#reads = this.#reads.filter((other) => other !== read)

@@ -279,6 +279,68 @@ describe('memory', () => {
   })
 })
 
+describe('memory that is kept instead of copied', () => {
+  function kept(options: Partial<WriteBehindOptions> = {}) {
+    const { file } = machine(options)
+    const released: number[] = []
+    const write = (at: number, bytes = MIB) => file.write(at, Buffer.alloc(bytes, 1), () => released.push(at))
+    return { file, released, write }
+  }
+
+  test('is sent as it is, and given back when the server has it for good', () => {
+    const { file, released } = kept()
+    const data = Buffer.alloc(MIB, 1)
+    const sent = only(
+      file.write(0, data, () => released.push(0)),
+      'write',
+    )
+    expect(sent.pieces).toHaveLength(1)
+    expect(sent.pieces[0]?.buffer).toBe(data.buffer)
+    file.written(sent.request, unstable(MIB))
+    expect(released).toEqual([])
+    const commit = only(file.flush(1, 'committed').effects, 'commit')
+    expect(released).toEqual([])
+    file.committed(commit.request, 1n)
+    expect(released).toEqual([0])
+  })
+
+  test('is given back piece by piece when several gathered', () => {
+    const { file, released, write } = kept({ maxUnderWay: 1 })
+    const first = only(write(0), 'write')
+    expect([...write(MIB), ...write(2 * MIB)]).toEqual([])
+    const stable = { count: MIB, committed: 'fileSync', verifier: 1n } as const
+    const second = only(file.written(first.request, stable), 'write')
+    expect(released).toEqual([0])
+    file.written(second.request, stable)
+    expect(released).toEqual([0, MIB])
+  })
+
+  test('is not given back if a WRITE was repeated, failed, or was cut or written over', () => {
+    const stable = { count: MIB, committed: 'fileSync', verifier: 1n } as const
+    const one = kept()
+    one.file.written(only(one.write(0), 'write').request, { ...stable, repeated: true })
+    one.file.failed(only(one.write(0), 'write').request, 'EIO')
+    const again = only(one.file.retry(only(one.write(0), 'write').request), 'write')
+    one.file.written(again.request, stable)
+    const cut = only(one.write(0), 'write')
+    const rest = only(one.file.written(cut.request, { ...stable, count: 4 * KIB }), 'write')
+    one.file.written(rest.request, { ...stable, count: rest.length })
+    const over = only(one.write(0), 'write')
+    one.file.write(0, Buffer.alloc(10))
+    one.file.written(over.request, stable)
+    expect(one.released).toEqual([])
+  })
+
+  test('that lies across what is there already is never given back', () => {
+    const { file, released, write } = kept()
+    file.write(4 * KIB, Buffer.alloc(4 * KIB))
+    const sent = only(write(0), 'write')
+    file.written(sent.request, { count: MIB, committed: 'fileSync', verifier: 1n })
+    expect(file.idle).toBe(true)
+    expect(released).toEqual([])
+  })
+})
+
 describe(`a server that restarts at any moment (seed ${seed()})`, () => {
   const run = (from: number, options: { errors: boolean; maxUnderWay?: number }) => {
     const world = new World(random(from), options)
@@ -286,7 +348,7 @@ describe(`a server that restarts at any moment (seed ${seed()})`, () => {
     world.settle()
     return world.counts
   }
-  const total = { flushed: 0, write: 0, commit: 0, lost: 0 }
+  const total = { flushed: 0, write: 0, commit: 0, lost: 0, released: 0 }
   const property = (options: { errors: boolean; maxUnderWay?: number }) =>
     fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (from) => {
       const counts = run(from, options)
@@ -298,6 +360,7 @@ describe(`a server that restarts at any moment (seed ${seed()})`, () => {
     fc.assert(property({ errors: false, maxUnderWay: 1 }), { seed: seed(), numRuns: 50 })
     expect(total.lost).toBe(0)
     expect(Math.min(total.flushed, total.write, total.commit)).toBeGreaterThan(1000)
+    expect(total.released).toBeGreaterThan(200)
   })
 
   test('and what fails each handle hears of, once', () => {
