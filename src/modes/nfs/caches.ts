@@ -9,7 +9,7 @@ import {
   type AttributeUpdate,
   type OwnChange,
 } from '../../vfs/attribute-cache.ts'
-import type { AbsentEntry, AttributesReply, Entry, KernelCache, NodeId } from '../../vfs/filesystem.ts'
+import type { AbsentEntry, AttributesReply, Entry, KernelCache } from '../../vfs/filesystem.ts'
 import { CachedListings } from './cached-listings.ts'
 import { CloseToOpen } from './close-to-open.ts'
 import { NameCache } from './name-cache.ts'
@@ -55,7 +55,7 @@ export class ClientCaches {
 
   constructor({ attributeTimeouts, closeToOpen, lookupCaching, now, blockSize }: CachesOptions) {
     this.attributes = new AttributeCache({ timeouts: attributeTimeouts, now })
-    this.names = new NameCache({ caching: lookupCaching, now })
+    this.names = new NameCache({ caching: lookupCaching })
     this.pages = new CloseToOpen({ closeToOpen })
     this.listings = new CachedListings({ closeToOpen, enabled: attributeTimeouts.directory.maxMs > 0, now })
     this.#now = now
@@ -110,11 +110,6 @@ export class ClientCaches {
   /** What a LOOKUP or a listing found. `directory`: the attributes that came along. */
   found(parent: NfsNode, name: string, node: number, directory: Fattr3 | undefined, request: AttributeRequest): void {
     this.names.learn(parent.id, name, { node, directory: directory && changeOf(directory), request })
-  }
-
-  /** A directory was just made. `attributes`: those that came with the answer. */
-  madeEmpty(node: NodeId, attributes: Fattr3 | undefined): void {
-    if (attributes !== undefined) this.names.complete(node, changeOf(attributes))
   }
 
   /** What is known of a node, as programs of this mount are to see it: with what they wrote. */

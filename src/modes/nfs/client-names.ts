@@ -10,9 +10,6 @@ import { type Arguments, NFS3, type Result } from './nfs3.ts'
 import { sattr3Of, splitDevice } from './nfs3-attributes.ts'
 import type { NfsNode } from './nodes.ts'
 
-/** There is no such name, but the kernel is not to believe it. */
-const UNMADE: AbsentEntry = { node: 0, nameTtlMs: 0 }
-
 const { MKDIR, SYMLINK, MKNOD, CREATE, REMOVE, RMDIR, RENAME, LINK, LOOKUP } = NFS3.procedures
 
 export function lookup(
@@ -24,14 +21,7 @@ export function lookup(
   const { caches, nodes } = state
   const parent = nodes.get(parentId)
   const known = caches.names.lookup(parentId, name, caches.attributes.get(parentId))
-  if (known.type === 'absent') {
-    state.makers.told(context.pid, parentId, name)
-    return caches.absent(parent)
-  }
-  if (known.type === 'unmade' && state.makers.expects(context.pid, parentId, name)) {
-    state.makers.told(context.pid, parentId, name)
-    return UNMADE
-  }
+  if (known.type === 'absent') return caches.absent(parent)
   const node = known.type === 'node' ? nodes.find(known.node) : undefined
   if (node !== undefined && !node.stale && caches.attributes.get(node.id) !== undefined) {
     const reply = caches.reply(node)
@@ -53,10 +43,7 @@ async function askName(
   let ahead = caches.takeAhead(parent, name)
   if (ahead === undefined && (await lookAhead(state, context, parent))) ahead = caches.takeAhead(parent, name)
   const found = ahead ?? (await state.ask(parent, name, context))
-  if (found === undefined) {
-    state.makers.told(context.pid, parent.id, name)
-    return state.caches.absent(parent)
-  }
+  if (found === undefined) return state.caches.absent(parent)
   const entry = await state.entry(parent, found.object, context, found)
   state.caches.found(parent, name, entry.node, found.directory, found.request)
   return entry
@@ -68,7 +55,7 @@ type Created = Result<'CREATE'>
 /** Runs a call that makes `name`; returns the new entry, counted as a lookup. */
 export async function making(
   state: ClientState,
-  context: CallContext,
+  context: Caller,
   { parent, name }: { readonly parent: NfsNode; readonly name: string },
   make: () => Promise<Created>,
 ): Promise<Entry> {
@@ -88,19 +75,14 @@ export async function making(
   if (found === undefined) throw new FsError('ENOENT')
   const entry = await state.entry(parent, found.object, context, found)
   caches.named(parent, name, entry.node, directory)
-  state.makers.made(context.pid, parent.id, name)
   return entry
 }
 
-export async function makeDirectory(state: ClientState, context: CallContext, node: NewNode): Promise<Entry> {
+export function makeDirectory(state: ClientState, context: CallContext, node: NewNode): Promise<Entry> {
   const { where, parent, attributes } = begin(state, node)
-  let made: Created | undefined
-  const entry = await making(state, context, { parent, name: node.name }, async () => {
-    made = await state.call(parent, MKDIR, { where, attributes }, context)
-    return made
-  })
-  if (made?.status === 'NFS3_OK') state.caches.madeEmpty(entry.node, made.attributes)
-  return entry
+  return making(state, context, { parent, name: node.name }, () =>
+    state.call(parent, MKDIR, { where, attributes }, context),
+  )
 }
 
 export function makeSymlink(
@@ -172,7 +154,6 @@ export async function link(
   caches.attributes.renamed(id, 'it got another name')
   const entry = await state.entry(parent, node.handle, context, { attributes: result.attributes, request })
   caches.named(parent, newName, id, result.directory)
-  state.makers.made(context.pid, newParent, newName)
   return entry
 }
 
@@ -233,7 +214,7 @@ async function whatIs(
   const { caches, nodes } = state
   const known = caches.names.lookup(parent.id, name, caches.attributes.get(parent.id))
   if (known.type === 'node') return nodes.find(known.node)
-  if (known.type === 'absent' || known.type === 'unmade' || state.files.size === 0) return undefined
+  if (known.type === 'absent' || state.files.size === 0) return undefined
   const found = await state.ask(parent, name, context)
   return found && nodes.known(found.object)
 }
@@ -296,7 +277,6 @@ export async function rename(state: ClientState, context: CallContext, renaming:
   }
   await renameCall(state, context, { parent, name, newParent, newName, node })
   silly.moved(renaming.parent, name)
-  state.makers.made(context.pid, newParent.id, newName)
   if (victim !== undefined && victim !== node)
     state.caches.attributes.renamed(victim.id, 'one of its names was removed')
 }

@@ -12,7 +12,6 @@ import type { ClientLocks } from './client-locks.ts'
 import { type Caller, failureOf, type NfsConnection } from './connection.ts'
 import { CreateVerifiers } from './create-verifiers.ts'
 import { FileWrites } from './file-writes.ts'
-import { Makers } from './makers.ts'
 import type { Mounted } from './mount-protocol.ts'
 import { NFS3, type Result } from './nfs3.ts'
 import { sattr3Of } from './nfs3-attributes.ts'
@@ -59,7 +58,6 @@ export class ClientState {
   /** Those that programs read from the kernel's pages. */
   readonly openFiles: OpenFiles
   readonly createVerifiers = new CreateVerifiers(randomBytes(CreateVerifiers.seedBytes))
-  readonly makers = new Makers()
   readonly silly = new SillyRenames({ counter: randomBytes(4).readUInt32LE() })
   readonly files = new Map<Handle, OpenFile>()
   /** Silly names that are being removed: a directory is empty only after that. */

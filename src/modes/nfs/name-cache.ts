@@ -13,8 +13,6 @@ export const ABSENT = 0
 
 export interface NameCacheOptions {
   readonly caching: LookupCaching
-  /** Milliseconds. */
-  readonly now: () => number
   /** Names remembered in all directories together; with the least recently used directories theirs go. Default 262,144. */
   readonly maxNames?: number
 }
@@ -22,8 +20,6 @@ export interface NameCacheOptions {
 export type NameAnswer =
   | { readonly type: 'node'; readonly node: NodeId }
   | { readonly type: 'absent' }
-  /** The directory had no such name a moment ago. Nobody has asked for it, so ask the server, unless a call is to make it. */
-  | { readonly type: 'unmade' }
   /** Ask the server. */
   | { readonly type: 'unknown' }
 
@@ -38,32 +34,20 @@ interface Directory {
   /** The names are right under these. */
   under: ChangeAttributes
   readonly names: Map<string, Name>
-  /**
-   * All names were known then, in milliseconds: this client made the directory, and each change since was its own, as the
-   * server said. Undefined: they are not.
-   */
-  completeAtMs: number | undefined
 }
 
-/** How long after the server has said that nobody else was there a name that this client never made is unmade. */
-const COMPLETE_MS = 1000
-/** UTF-16 units that are at most 255 bytes: what is longer may be too long for the server. */
-const SURELY_A_NAME = 85
 const UNKNOWN: NameAnswer = { type: 'unknown' }
-const UNMADE: NameAnswer = { type: 'unmade' }
 
 export class NameCache {
   readonly #caching: LookupCaching
   readonly #maxNames: number
-  readonly #now: () => number
   /** In order of use: the least recently used first. */
   readonly #directories = new Map<NodeId, Directory>()
   #size = 0
 
-  constructor({ caching, now, maxNames = 262_144 }: NameCacheOptions) {
+  constructor({ caching, maxNames = 262_144 }: NameCacheOptions) {
     this.#caching = caching
     this.#maxNames = maxNames
-    this.#now = now
   }
 
   /** Names remembered, and directories: an empty one costs something, too. */
@@ -77,10 +61,9 @@ export class NameCache {
     const known = this.#use(parent)
     if (known === undefined || !sameChange(known.under, directory)) return UNKNOWN
     const found = known.names.get(name)
-    if (found?.node !== undefined && found.node !== ABSENT) return { type: 'node', node: found.node }
-    if (this.#caching !== 'all') return UNKNOWN
-    if (found !== undefined) return found.node === ABSENT ? { type: 'absent' } : UNKNOWN
-    return this.#isComplete(known) && name.length <= SURELY_A_NAME ? UNMADE : UNKNOWN
+    if (found?.node === undefined) return UNKNOWN
+    if (found.node !== ABSENT) return { type: 'node', node: found.node }
+    return this.#caching === 'all' ? { type: 'absent' } : UNKNOWN
   }
 
   /** How long the kernel may believe a name, given how long the attributes of its directory are still believed. */
@@ -141,29 +124,20 @@ export class NameCache {
     const known = this.#directories.get(node)
     if (change === 'own' && known !== undefined && from !== undefined && sameChange(known.under, from)) {
       known.under = to
-      if (known.completeAtMs !== undefined) known.completeAtMs = this.#now()
       return []
     }
     if (known !== undefined && sameChange(known.under, to)) return []
     this.forget(node)
-    this.#directories.set(node, { under: to, names: new Map(), completeAtMs: undefined })
+    this.#directories.set(node, { under: to, names: new Map() })
     this.#size++
     this.#evict(node)
     return known === undefined ? [] : [...known.names.keys()]
-  }
-
-  /** This client made the directory, and it was empty under these change attributes: every name in it will be known. */
-  complete(node: NodeId, under: ChangeAttributes): void {
-    const known = this.#directories.get(node)
-    if (known !== undefined && known.names.size === 0 && sameChange(known.under, under))
-      known.completeAtMs = this.#now()
   }
 
   /** The name is not to be believed, whatever the directory says: what it led to is stale. */
   drop(parent: NodeId, name: string): void {
     const known = this.#directories.get(parent)
     if (known === undefined) return
-    known.completeAtMs = undefined
     if (known.names.delete(name)) this.#size--
   }
 
@@ -173,10 +147,6 @@ export class NameCache {
     if (known === undefined) return
     this.#directories.delete(parent)
     this.#size -= known.names.size + 1
-  }
-
-  #isComplete({ completeAtMs }: Directory): boolean {
-    return completeAtMs !== undefined && this.#now() - completeAtMs < COMPLETE_MS
   }
 
   #use(parent: NodeId): Directory | undefined {
@@ -191,10 +161,7 @@ export class NameCache {
     const { names } = known
     if (!names.has(name)) {
       // A directory larger than the whole cache keeps its first names: dropping all of them would help nobody.
-      if (names.size + 2 > this.#maxNames) {
-        known.completeAtMs = undefined
-        return
-      }
+      if (names.size + 2 > this.#maxNames) return
       this.#size++
     }
     names.set(name, value)

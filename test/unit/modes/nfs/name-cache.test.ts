@@ -20,7 +20,7 @@ function version(n: number): Attributes {
 function stage(caching: LookupCaching = 'all', maxNames = 1000) {
   const clock = { ms: 0 }
   const attributes = new AttributeCache({ timeouts: TIMEOUTS, now: () => clock.ms, maxNodes: 16 })
-  const names = new NameCache({ caching, maxNames, now: () => clock.ms })
+  const names = new NameCache({ caching, maxNames })
   /** The directory was asked for. */
   const see = (n: number, directory = DIR) =>
     names.update(attributes.update(directory, version(n), attributes.request()))
@@ -41,37 +41,6 @@ function stage(caching: LookupCaching = 'all', maxNames = 1000) {
 }
 
 describe('names', () => {
-  test('of a directory that was made here are all known, for a moment, until somebody else was there', () => {
-    const { clock, names, see, change, lookup } = stage()
-    see(1)
-    names.complete(DIR, version(1))
-    expect(lookup('a')).toEqual({ type: 'unmade' })
-    change('a', 11, 1, 2)
-    expect([lookup('a'), lookup('b')]).toEqual([{ type: 'node', node: 11 }, { type: 'unmade' }])
-    clock.ms += 1000
-    expect([lookup('a').type, lookup('b').type]).toEqual(['node', 'unknown'])
-    change('a', ABSENT, 2, 3)
-    expect([lookup('a'), lookup('b')]).toEqual([{ type: 'absent' }, { type: 'unmade' }])
-    // Between 3 and 5 somebody else was there.
-    change('c', 12, 4, 5)
-    expect([lookup('a'), lookup('b')]).toEqual([{ type: 'unknown' }, { type: 'unknown' }])
-  })
-
-  test('are not all known of a directory that was seen later, or that has more than are remembered', () => {
-    const { names, see, change, lookup } = stage('all', 3)
-    see(2)
-    names.complete(DIR, version(1))
-    expect(lookup('a')).toEqual({ type: 'unknown' })
-    names.complete(DIR, version(2))
-    for (const at of [2, 3, 4]) change(`name${at}`, 10 + at, at, at + 1)
-    expect([lookup('name2').type, lookup('name4').type]).toEqual(['node', 'unknown'])
-    names.forget(DIR)
-    see(6)
-    names.complete(DIR, version(6))
-    names.drop(DIR, 'gone')
-    expect(lookup('gone')).toEqual({ type: 'unknown' })
-  })
-
   test('are believed while the directory is', () => {
     const { clock, see, found, lookup } = stage()
     expect(lookup('a')).toEqual({ type: 'unknown' })
