@@ -51,6 +51,10 @@ export interface Address {
   readonly port: number
 }
 
+/** For people, and as it stands in URLs. */
+export const addressName = ({ host, port }: Address): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+
 /** A stream over a socket, connected or connecting. */
 export class SocketStream implements ByteStream {
   readonly #socket: Socket

@@ -1,5 +1,6 @@
 // How a client's messages travel: as records of a stream, or as datagrams.
 import { DecodeError } from '../../codec/errors.ts'
+import type { OpeningEvents } from '../reconnecting-channel.ts'
 import type { Address, OpenByteStream, OpenDatagrams } from '../transport.ts'
 import { peerName } from './peer.ts'
 import { RecordConnection } from './record-connection.ts'
@@ -12,13 +13,8 @@ export interface Channel {
   close(abruptly?: boolean): void
 }
 
-export interface ChannelEvents {
-  opened(): void
-  /** A message came. It is a view: who keeps it copies it. */
-  received(message: Buffer): void
-  /** The last event. */
-  closed(error?: unknown): void
-}
+/** Messages are views: who keeps one copies it. */
+export type ChannelEvents = OpeningEvents<Buffer>
 
 /** A way to a server, which can be opened again and again. */
 export interface ChannelKind {

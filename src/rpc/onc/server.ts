@@ -3,12 +3,13 @@ import { DecodeError } from '../../codec/errors.ts'
 import { EncodingError } from '../../codec/text.ts'
 import { XdrReader, XdrWriter } from '../../codec/xdr.ts'
 import { type RpcEvent, rpcChannel, traceTime } from '../../trace/trace.ts'
-import { callKey, DuplicateCache, type DuplicateCacheLimits } from './duplicate-cache.ts'
+import { DuplicateCache, type DuplicateCacheLimits } from '../duplicate-cache.ts'
+import { Statistics } from '../statistics.ts'
+import { callKey } from './call-key.ts'
 import { accepted, CALL, CallBody, CallStart, denied, HEADER_BYTES, REPLY, ReplyBody, RPC_VERSION } from './message.ts'
 import { type Peer, peerName } from './peer.ts'
 import type { Procedure } from './program.ts'
 import { type Awaitable, type BoundProcedure, NO_REPLY, type OncContext, type Service } from './service.ts'
-import { Statistics } from './statistics.ts'
 
 export interface OncServerOptions {
   readonly duplicates?: DuplicateCacheLimits
@@ -40,7 +41,7 @@ type CallOutcome = Pick<RpcEvent, 'error' | 'detail'>
 export class OncServer {
   readonly statistics = new Statistics()
   readonly #options: OncServerOptions
-  readonly #duplicates: DuplicateCache
+  readonly #duplicates: DuplicateCache<string>
   /** By program and version. */
   readonly #programs = new Map<number, Map<number, Service>>()
   /** Calls that are not idempotent and that their handlers are busy with. */

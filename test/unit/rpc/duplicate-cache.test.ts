@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { callKey, DuplicateCache } from '../../../src/rpc/onc/duplicate-cache.ts'
+import { DuplicateCache } from '../../../src/rpc/duplicate-cache.ts'
+import { callKey } from '../../../src/rpc/onc/call-key.ts'
 
 const answer = (text: string) => [Buffer.from(text)]
 
