@@ -1,0 +1,190 @@
+// The calls that come over one connection: decoded, checked, handled, answered.
+import type { Clock } from '../../host/clock.ts'
+import { FsError } from '../../posix/errors.ts'
+import { rpcChannel, traceTime } from '../../trace/trace.ts'
+import type { Statistics } from '../statistics.ts'
+import { IncomingBytes } from './byte-streams.ts'
+import type { WsConnection } from './connection.ts'
+import type { WindowBudget } from './credits.ts'
+import { ProtocolError, type Refusal, ServiceError } from './errors.ts'
+import { type CallFrame, encodeCredit, encodeFailure, type Frame, type Piece } from './frames.ts'
+import { IncomingCall } from './incoming-call.ts'
+import type { WsPeer } from './peer.ts'
+import type { AnyProcedure } from './program.ts'
+import type { Replies } from './replies.ts'
+import { check } from './schemas.ts'
+import type { BoundProcedure, ServiceTable, WsContext } from './service.ts'
+
+export interface CalleeOptions {
+  readonly services: ServiceTable
+  readonly statistics: Statistics
+  readonly clock: Clock
+  readonly peer: WsPeer
+  /** Calls in progress; a peer that makes more is none of ours. */
+  readonly maxCalls: number
+  readonly budget: WindowBudget
+  /** What was answered before; without it each call is executed. */
+  readonly replies?: Replies | undefined
+  /** Calls in progress for all peers together; further ones are refused. */
+  readonly load?: Load | undefined
+  /** A handler failed other than by an answer, or its result is none. The caller is told EIO. */
+  onError?(error: unknown, procedure: string): void
+}
+
+export interface Load {
+  calls: number
+  readonly maxCalls: number
+}
+
+type Note = Extract<Frame, { kind: 'note' }>
+
+export class IncomingCalls {
+  readonly #options: CalleeOptions
+  readonly #connection: WsConnection
+  readonly #calls = new Map<number, IncomingCall>()
+  #notes = 0
+  #lastId = 0
+
+  constructor(connection: WsConnection, options: CalleeOptions) {
+    this.#connection = connection
+    this.#options = options
+  }
+
+  /** Calls in progress. */
+  get size(): number {
+    return this.#calls.size
+  }
+
+  /** ProtocolError for what a peer that keeps to the rules does not do. */
+  call(frame: CallFrame): void {
+    const { services, replies, maxCalls, load } = this.#options
+    const { id, length } = frame
+    if (id <= this.#lastId) throw new ProtocolError('the number of a call came before')
+    this.#lastId = id
+    if (this.#calls.size >= maxCalls) throw new ProtocolError('more calls at the same time than were agreed upon')
+    const bound = services.find(frame.program, frame.version, frame.procedure)
+    if (typeof bound === 'string') {
+      this.#refuse(id, bound)
+      return
+    }
+    const { procedure } = bound
+    if (length !== undefined && !procedure.bytesIn) throw new ProtocolError('bytes for a procedure that takes none')
+    if (load !== undefined && load.calls >= load.maxCalls) {
+      this.#refuse(id, 'BUSY')
+      return
+    }
+    if (procedure.idempotent || replies === undefined) {
+      replies?.passed(id)
+      this.#begin(frame, bound)
+      return
+    }
+    const known = replies.begin(id, frame.floor, (call) => this.#adopt(call, frame, bound))
+    if (known === 'new') this.#begin(frame, bound)
+    else {
+      this.#options.statistics.of(procedure.name).retransmissions++
+      if (known === 'forgotten') this.#refuse(id, 'OUTCOME_UNKNOWN')
+      else if (known !== 'busy') this.#connection.send(known)
+    }
+  }
+
+  /** A call without an answer. */
+  note({ program, version, procedure: number, args }: Note): void {
+    const { services, onError, statistics, maxCalls } = this.#options
+    const bound = services.find(program, version, number)
+    if (typeof bound === 'string') return
+    const { procedure, handler } = bound
+    const checked = check(procedure.args, args)
+    if ('wrong' in checked || procedure.bytesIn || procedure.bytesOut) return
+    if (this.#notes >= maxCalls) throw new ProtocolError('more messages at the same time than anybody can deal with')
+    statistics.of(procedure.name).calls++
+    const { peer } = this.#options
+    const context: WsContext = { peer, id: 0, signal: peer.signal }
+    this.#notes++
+    void (async () => {
+      try {
+        await handler(checked.value, context)
+      } catch (error) {
+        if (!(error instanceof FsError || error instanceof ServiceError)) onError?.(error, procedure.name)
+      } finally {
+        this.#notes--
+      }
+    })()
+  }
+
+  /** The caller does not want the answer any more. */
+  cancel(id: number): void {
+    this.#calls.get(id)?.cancel()
+  }
+
+  /** The caller takes more of the bytes of an answer. */
+  credit(id: number, bytes: number): void {
+    this.#calls.get(id)?.credit(bytes)
+  }
+
+  /** A piece of the bytes of a call. Of a call that is over, some may be under way still. */
+  piece({ id, data, last }: Piece): void {
+    this.#calls.get(id)?.receive(data, last)
+  }
+
+  /** The connection is gone: nobody hears answers here any more. */
+  lost(): void {
+    for (const call of [...this.#calls.values()]) call.lost()
+    this.#calls.clear()
+  }
+
+  #begin(frame: CallFrame, { procedure, handler }: BoundProcedure, bytes = this.#receiver(frame, procedure)): void {
+    const { replies, statistics, onError, peer, clock, load } = this.#options
+    const startedAt = clock.now()
+    const call = new IncomingCall(this.#connection, frame.id, procedure, {
+      ...{ peer, bytes, remembers: replies !== undefined && !procedure.idempotent },
+      over: (outcome) => {
+        if (load !== undefined) load.calls--
+        const counters = statistics.of(procedure.name)
+        counters.calls++
+        counters.bytesReceived += call.receivedBytes
+        counters.bytesSent += call.sentBytes
+        if (outcome.refusal !== undefined) counters.failures++
+        if (!rpcChannel.hasSubscribers) return
+        rpcChannel.publish({
+          ...{ time: traceTime(), op: procedure.name, side: 'server', peer: peer.name },
+          ...{ us: (clock.now() - startedAt) * 1000, bytes: call.receivedBytes + call.sentBytes },
+          ...(outcome.error === undefined ? {} : { error: outcome.error }),
+          ...(outcome.detail === undefined ? {} : { detail: outcome.detail }),
+        })
+      },
+      finished: () => this.#calls.delete(call.id),
+      answered: (answer) => replies?.done(call.id, answer),
+      undone: () => replies?.undone(call.id),
+      onError: (error) => onError?.(error, procedure.name),
+    })
+    if (load !== undefined) load.calls++
+    this.#calls.set(call.id, call)
+    if (call.remembers) replies?.started(call)
+    call.run(handler, check(procedure.args, frame.args))
+  }
+
+  /** A call that began over another connection: its answer goes here. */
+  #adopt(call: IncomingCall, frame: CallFrame, bound: BoundProcedure): void {
+    const bytes = this.#receiver(frame, bound.procedure)
+    this.#calls.set(call.id, call)
+    call.adopt(this.#connection, {
+      bytes,
+      finished: () => this.#calls.delete(call.id),
+      anew: () => this.#begin(frame, bound, bytes),
+    })
+  }
+
+  #receiver({ id, length }: CallFrame, { bytesIn }: AnyProcedure): IncomingBytes | undefined {
+    if (!bytesIn) return undefined
+    return new IncomingBytes({
+      ...{ length, budget: this.#options.budget },
+      grant: (bytes) => this.#connection.send(encodeCredit(id, 'in', bytes)),
+      // The answer tells the caller.
+      cancelled: () => {},
+    })
+  }
+
+  #refuse(id: number, refusal: Refusal): void {
+    this.#connection.send(encodeFailure(id, 'refusal', refusal))
+  }
+}
