@@ -156,7 +156,8 @@ export class WsClient implements WsPeer {
 
   status(): WsClientStatus {
     const waiting: WsClientStatus['waiting'][number][] = []
-    for (const { procedure, startedAt, transmissions } of this.#outgoing.waiting) {
+    for (const { asked, transmissions } of this.#outgoing.waiting) {
+      const { procedure, startedAt } = asked
       if (waiting.length === LISTED) break
       waiting.push({ op: procedure.name, since: startedAt, retransmissions: Math.max(0, transmissions - 1) })
     }

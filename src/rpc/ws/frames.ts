@@ -129,8 +129,14 @@ export function readFrame(value: unknown): Frame {
       expectFields(value, 8)
       const [, id, program, version, procedure, floor, args, length] = value
       return {
-        ...{ kind: 'call', id: natural(id), program: natural(program), version: natural(version) },
-        ...{ procedure: natural(procedure), floor: natural(floor), args, length: optional(length) },
+        kind: 'call',
+        id: natural(id),
+        program: natural(program),
+        version: natural(version),
+        procedure: natural(procedure),
+        floor: natural(floor),
+        args,
+        length: optional(length),
       }
     }
     case ANSWER:
@@ -150,8 +156,11 @@ export function readFrame(value: unknown): Frame {
       expectFields(value, 5)
       const [, program, version, procedure, args] = value
       return {
-        ...{ kind: 'note', program: natural(program), version: natural(version) },
-        ...{ procedure: natural(procedure), args },
+        kind: 'note',
+        program: natural(program),
+        version: natural(version),
+        procedure: natural(procedure),
+        args,
       }
     }
     case CREDIT: {

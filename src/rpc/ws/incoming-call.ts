@@ -20,28 +20,34 @@ export interface Outcome {
   readonly refusal?: true
 }
 
-export interface IncomingCallOptions {
+/** What has to know what becomes of a call: one object for all calls of a connection. */
+export interface CallOwner {
   readonly peer: WsPeer
+  /** What to answer if it comes again. */
+  answered(call: IncomingCall, answer: Buffer): void
+  /** It was not executed to an end: if it comes again, it begins anew. */
+  undone(call: IncomingCall): void
+  /** It ended, so. */
+  over(call: IncomingCall, outcome: Outcome): void
+  /** The answer to it went elsewhere, or nowhere: its connection has nothing to do with it any more. */
+  finished(call: IncomingCall): void
+  failed(call: IncomingCall, error: unknown): void
+}
+
+export interface IncomingCallOptions {
+  readonly id: number
+  readonly procedure: AnyProcedure
   /** What comes with it, if its procedure takes bytes. */
   readonly bytes: IncomingBytes | undefined
   /** It is executed once, however often it comes: also while its caller is not connected. */
   readonly remembers: boolean
-  /** It ended, so. */
-  over(outcome: Outcome): void
-  /** Its connection has nothing to do with it any more. */
-  finished(): void
-  /** What to answer if it comes again. */
-  answered(answer: Buffer): void
-  /** It was not executed to an end: if it comes again, it begins anew. */
-  undone(): void
-  onError(error: unknown): void
+  readonly startedAt: number
 }
 
 /** The same call, come again over another connection while it is in progress. */
 export interface Repetition {
   readonly bytes: IncomingBytes | undefined
-  /** Its connection has nothing to do with it any more. */
-  finished(): void
+  readonly owner: CallOwner
   /** The call came to nothing, for what did not come over the first connection: this one takes its place. */
   anew(): void
 }
@@ -50,13 +56,14 @@ const NO_ERROR: Outcome = {}
 
 export class IncomingCall implements WsContext {
   readonly id: number
+  readonly procedure: AnyProcedure
   readonly remembers: boolean
-  readonly #procedure: AnyProcedure
-  readonly #options: IncomingCallOptions
-  readonly #bytes: IncomingBytes | undefined
+  readonly startedAt: number
+  /** Bytes that come with it. */
+  readonly bytes: IncomingBytes | undefined
   readonly #messageBytes: number
+  #owner: CallOwner
   #connection: WsConnection | undefined
-  #finished: () => void
   #repetition: Repetition | undefined
   #outgoing: OutgoingBytes | undefined
   #abort: AbortController | undefined
@@ -65,19 +72,19 @@ export class IncomingCall implements WsContext {
   #cut = false
   #answerBytes = 0
 
-  constructor(connection: WsConnection, id: number, procedure: AnyProcedure, options: IncomingCallOptions) {
-    this.id = id
+  constructor(connection: WsConnection, owner: CallOwner, options: IncomingCallOptions) {
+    this.id = options.id
+    this.procedure = options.procedure
     this.remembers = options.remembers
-    this.#connection = connection
-    this.#procedure = procedure
-    this.#options = options
-    this.#finished = options.finished
-    this.#bytes = options.bytes
+    this.startedAt = options.startedAt
+    this.bytes = options.bytes
     this.#messageBytes = connection.messageBytes
+    this.#owner = owner
+    this.#connection = connection
   }
 
   get peer(): WsPeer {
-    return this.#options.peer
+    return this.#owner.peer
   }
 
   /** Made when it is asked for: most handlers do not. */
@@ -89,13 +96,8 @@ export class IncomingCall implements WsContext {
     return this.#abort.signal
   }
 
-  /** Bytes that come with it. */
-  get bytes(): IncomingBytes | undefined {
-    return this.#bytes
-  }
-
   get receivedBytes(): number {
-    return this.#bytes?.receivedBytes ?? 0
+    return this.bytes?.receivedBytes ?? 0
   }
 
   get sentBytes(): number {
@@ -125,7 +127,7 @@ export class IncomingCall implements WsContext {
   }
 
   receive(data: Buffer, last: boolean): void {
-    const bytes = this.#repetition?.bytes ?? this.#bytes
+    const bytes = this.#repetition?.bytes ?? this.bytes
     bytes?.receive(data, last)
   }
 
@@ -135,7 +137,7 @@ export class IncomingCall implements WsContext {
 
   /** Nobody wants the answer any more. There is one all the same: whoever called counts it. */
   cancel(): void {
-    this.#bytes?.fail(new FsError('EINTR', 'the caller has given up'))
+    this.bytes?.fail(new FsError('EINTR', 'the caller has given up'))
     this.#abortNow()
     if (this.#outgoing === undefined) return
     this.#outgoing.stop()
@@ -145,11 +147,11 @@ export class IncomingCall implements WsContext {
 
   /** The connection is gone. */
   lost(): void {
-    const gone = new WsError('DISCONNECTED', `${this.#procedure.name}: the caller is gone`)
+    const gone = new WsError('DISCONNECTED', `${this.procedure.name}: the caller is gone`)
     this.#connection = undefined
     this.#repetition?.bytes?.fail(gone)
     this.#repetition = undefined
-    if (this.#bytes?.fail(gone)) this.#cut = true
+    if (this.bytes?.fail(gone)) this.#cut = true
     if (this.remembers) return
     this.#abortNow()
     if (this.#outgoing === undefined) return
@@ -164,14 +166,14 @@ export class IncomingCall implements WsContext {
 
   /** Its caller is back, and asks again: the answer goes there. */
   adopt(connection: WsConnection, repetition: Repetition): void {
-    this.#finished()
+    this.#owner.finished(this)
     this.#connection = connection
-    this.#finished = repetition.finished
+    this.#owner = repetition.owner
     this.#repetition = repetition
   }
 
   #succeed(value: unknown): void {
-    const { bytesOut } = this.#procedure
+    const { bytesOut } = this.procedure
     const { result, bytes, length } = bytesOut ? (value as WithBytes<unknown>) : { result: value, bytes: undefined }
     let answer: Buffer
     try {
@@ -183,7 +185,7 @@ export class IncomingCall implements WsContext {
       this.#fail(error)
       return
     }
-    if (this.remembers) this.#options.answered(answer)
+    if (this.remembers) this.#owner.answered(this, answer)
     this.#cancelBytes()
     const connection = this.#connection
     if (bytes === undefined) {
@@ -216,8 +218,8 @@ export class IncomingCall implements WsContext {
         repetition.anew()
         return
       }
-      if (!this.#cut && !this.#aborted) this.#options.onError(error)
-    } else if (this.remembers) this.#options.answered(answer)
+      if (!this.#cut && !this.#aborted) this.#owner.failed(this, error)
+    } else if (this.remembers) this.#owner.answered(this, answer)
     this.#cancelBytes()
     this.#send(answer ?? encodeFailure(this.id, 'errno', 'EIO'))
     const detail = error instanceof ServiceError ? { detail: error.code } : {}
@@ -231,7 +233,7 @@ export class IncomingCall implements WsContext {
     try {
       if (error instanceof FsError) return encodeFailure(this.id, 'errno', error.code)
       if (!(error instanceof ServiceError)) return undefined
-      const schema = this.#procedure.errors[error.code]
+      const schema = this.procedure.errors[error.code]
       if (schema === undefined || 'wrong' in check(schema, error.detail)) return undefined
       return encodeFailure(this.id, 'service', error.code, error.detail)
     } catch {
@@ -241,12 +243,12 @@ export class IncomingCall implements WsContext {
 
   /** The answer tells the caller that no more is wanted. */
   #cancelBytes(): void {
-    this.#bytes?.cancel()
+    this.bytes?.cancel()
     this.#repetition?.bytes?.cancel()
   }
 
   #undone(): void {
-    if (this.remembers) this.#options.undone()
+    if (this.remembers) this.#owner.undone(this)
   }
 
   #send(frame: Buffer): void {
@@ -255,8 +257,8 @@ export class IncomingCall implements WsContext {
   }
 
   #end(outcome: Outcome): void {
-    this.#finished()
-    this.#options.over(outcome)
+    this.#owner.finished(this)
+    this.#owner.over(this, outcome)
   }
 
   #abortNow(): void {

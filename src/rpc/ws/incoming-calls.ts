@@ -8,7 +8,7 @@ import type { WsConnection } from './connection.ts'
 import type { WindowBudget } from './credits.ts'
 import { ProtocolError, type Refusal, ServiceError } from './errors.ts'
 import { type CallFrame, encodeCredit, encodeFailure, type Frame, type Piece } from './frames.ts'
-import { IncomingCall } from './incoming-call.ts'
+import { type CallOwner, IncomingCall, type Outcome } from './incoming-call.ts'
 import type { WsPeer } from './peer.ts'
 import type { AnyProcedure } from './program.ts'
 import type { Replies } from './replies.ts'
@@ -38,7 +38,7 @@ export interface Load {
 
 type Note = Extract<Frame, { kind: 'note' }>
 
-export class IncomingCalls {
+export class IncomingCalls implements CallOwner {
   readonly #options: CalleeOptions
   readonly #connection: WsConnection
   readonly #calls = new Map<number, IncomingCall>()
@@ -132,30 +132,57 @@ export class IncomingCalls {
     this.#calls.clear()
   }
 
+  /** @internal */
+  get peer(): WsPeer {
+    return this.#options.peer
+  }
+
+  /** @internal */
+  answered({ id }: IncomingCall, answer: Buffer): void {
+    this.#options.replies?.done(id, answer)
+  }
+
+  /** @internal */
+  undone({ id }: IncomingCall): void {
+    this.#options.replies?.undone(id)
+  }
+
+  /** @internal */
+  finished({ id }: IncomingCall): void {
+    this.#calls.delete(id)
+  }
+
+  /** @internal */
+  failed({ procedure }: IncomingCall, error: unknown): void {
+    this.#options.onError?.(error, procedure.name)
+  }
+
+  /** @internal */
+  over({ procedure, startedAt, receivedBytes, sentBytes }: IncomingCall, outcome: Outcome): void {
+    const { load, statistics, clock, peer } = this.#options
+    if (load !== undefined) load.calls--
+    const counters = statistics.of(procedure.name)
+    counters.calls++
+    counters.bytesReceived += receivedBytes
+    counters.bytesSent += sentBytes
+    if (outcome.refusal) counters.failures++
+    if (!rpcChannel.hasSubscribers) return
+    rpcChannel.publish({
+      ...{ time: traceTime(), op: procedure.name, side: 'server', peer: peer.name },
+      ...{ us: (clock.now() - startedAt) * 1000, bytes: receivedBytes + sentBytes },
+      ...(outcome.error === undefined ? {} : { error: outcome.error }),
+      ...(outcome.detail === undefined ? {} : { detail: outcome.detail }),
+    })
+  }
+
   #begin(frame: CallFrame, { procedure, handler }: BoundProcedure, bytes = this.#receiver(frame, procedure)): void {
-    const { replies, statistics, onError, peer, clock, load } = this.#options
-    const startedAt = clock.now()
-    const call = new IncomingCall(this.#connection, frame.id, procedure, {
-      ...{ peer, bytes, remembers: replies !== undefined && !procedure.idempotent },
-      over: (outcome) => {
-        if (load !== undefined) load.calls--
-        const counters = statistics.of(procedure.name)
-        counters.calls++
-        counters.bytesReceived += call.receivedBytes
-        counters.bytesSent += call.sentBytes
-        if (outcome.refusal !== undefined) counters.failures++
-        if (!rpcChannel.hasSubscribers) return
-        rpcChannel.publish({
-          ...{ time: traceTime(), op: procedure.name, side: 'server', peer: peer.name },
-          ...{ us: (clock.now() - startedAt) * 1000, bytes: call.receivedBytes + call.sentBytes },
-          ...(outcome.error === undefined ? {} : { error: outcome.error }),
-          ...(outcome.detail === undefined ? {} : { detail: outcome.detail }),
-        })
-      },
-      finished: () => this.#calls.delete(call.id),
-      answered: (answer) => replies?.done(call.id, answer),
-      undone: () => replies?.undone(call.id),
-      onError: (error) => onError?.(error, procedure.name),
+    const { replies, clock, load } = this.#options
+    const call = new IncomingCall(this.#connection, this, {
+      id: frame.id,
+      procedure,
+      bytes,
+      remembers: replies !== undefined && !procedure.idempotent,
+      startedAt: clock.now(),
     })
     if (load !== undefined) load.calls++
     this.#calls.set(call.id, call)
@@ -167,11 +194,7 @@ export class IncomingCalls {
   #adopt(call: IncomingCall, frame: CallFrame, bound: BoundProcedure): void {
     const bytes = this.#receiver(frame, bound.procedure)
     this.#calls.set(call.id, call)
-    call.adopt(this.#connection, {
-      bytes,
-      finished: () => this.#calls.delete(call.id),
-      anew: () => this.#begin(frame, bound, bytes),
-    })
+    call.adopt(this.#connection, { bytes, owner: this, anew: () => this.#begin(frame, bound, bytes) })
   }
 
   #receiver({ id, length }: CallFrame, { bytesIn }: AnyProcedure): IncomingBytes | undefined {

@@ -34,21 +34,43 @@ export interface OutgoingCallsOptions {
   readonly mount?: string | undefined
 }
 
-export interface OutgoingCall extends Pending {
+/** What is known of a call from its beginning. */
+interface Asked {
+  readonly id: number
   readonly procedure: AnyProcedure
   readonly frame: Buffer
-  readonly bytes: (() => ByteSource) | undefined
+  readonly bytes: BytesOptions['bytes'] | undefined
   readonly length: number | undefined
   readonly startedAt: number
   readonly counters: ProcedureCounters
-  readonly resolve: (result: unknown) => void
-  readonly reject: (error: unknown) => void
+  resolve(result: unknown): void
+  reject(error: unknown): void
+}
+
+export class OutgoingCall implements Pending {
+  readonly asked: Asked
+  readonly id: number
+  readonly idempotent: boolean
+  readonly repeatable: boolean
+  transmissions = 0
+  answered = false
+  abandoned = false
+  /** Nobody is to be told anything any more. */
+  settled = false
   /** What waits for its end: a timer, a signal. */
-  release: () => void
+  release: (() => void) | undefined
   outgoing: OutgoingBytes | undefined
   incoming: IncomingBytes | undefined
-  received: number
+  received = 0
   sent: number
+
+  constructor(asked: Asked) {
+    this.asked = asked
+    this.id = asked.id
+    this.idempotent = asked.procedure.idempotent
+    this.repeatable = typeof asked.bytes !== 'object'
+    this.sent = asked.frame.length
+  }
 }
 
 type Answer = Extract<Frame, { kind: 'answer' }>
@@ -88,16 +110,19 @@ export class OutgoingCalls {
       const id = this.#lastId + 1
       const frame = encoded(name, () => encodeCall(id, procedure, this.#pending.floor(id), args, length))
       this.#lastId = id
-      const call: OutgoingCall = {
-        ...{ id, idempotent: procedure.idempotent, repeatable: typeof bytes !== 'object', transmissions: 0 },
-        ...{ answered: false, abandoned: false, procedure, frame, length, received: 0, sent: frame.length },
-        ...{ outgoing: undefined, incoming: undefined, startedAt: this.#options.clock.now(), resolve, reject },
-        bytes: bytes === undefined || typeof bytes === 'function' ? bytes : () => bytes,
+      const call = new OutgoingCall({
+        id,
+        procedure,
+        frame,
+        bytes,
+        length,
+        startedAt: this.#options.clock.now(),
         counters: this.#options.statistics.of(name),
-        release: () => {},
-      }
-      call.release = this.#limit(call, options)
-      call.counters.calls++
+        resolve,
+        reject,
+      })
+      this.#limit(call, options)
+      call.asked.counters.calls++
       this.#pending.add(call)
       this.#send()
     })
@@ -162,7 +187,7 @@ export class OutgoingCalls {
   answered({ id, result, length }: Answer): void {
     const call = this.#pending.get(id)
     if (call === undefined || call.answered) throw new ProtocolError('an answer to no call')
-    const { procedure } = call
+    const { procedure } = call.asked
     call.answered = true
     if (!procedure.bytesOut) this.#finish(call)
     if (call.abandoned) return
@@ -172,7 +197,7 @@ export class OutgoingCalls {
       this.#settle(call, new WsError('BAD_REPLY', `${procedure.name}: ${checked.wrong}`))
     } else if (procedure.bytesOut) {
       call.incoming = this.#receiver(call, length)
-      call.resolve({ result: checked.value, bytes: call.incoming })
+      call.asked.resolve({ result: checked.value, bytes: call.incoming })
     } else this.#settle(call, undefined, checked.value)
   }
 
@@ -181,7 +206,7 @@ export class OutgoingCalls {
     const call = this.#pending.get(failure.id)
     if (call === undefined) throw new ProtocolError('an answer to no call')
     this.#finish(call)
-    if (!call.abandoned) this.#settle(call, errorOf(failure, call.procedure))
+    if (!call.abandoned) this.#settle(call, errorOf(failure, call.asked.procedure))
   }
 
   /** The other side takes more of a call's bytes. */
@@ -209,23 +234,24 @@ export class OutgoingCalls {
     while (connection.bufferedBytes < QUEUE_BYTES) {
       const call = this.#pending.next()
       if (call === undefined) return
+      const { frame, procedure, counters, bytes } = call.asked
       try {
-        connection.send(call.frame)
+        connection.send(frame)
       } catch (error) {
         this.#pending.finish(call.id)
-        this.#settle(call, new WsError('BAD_ARGS', call.procedure.name, { cause: error }))
+        this.#settle(call, new WsError('BAD_ARGS', procedure.name, { cause: error }))
         continue
       }
-      if (call.transmissions > 1) call.counters.retransmissions++
-      call.counters.bytesSent += call.frame.length
-      if (call.bytes !== undefined) this.#stream(call, connection, call.bytes)
+      if (call.transmissions > 1) counters.retransmissions++
+      counters.bytesSent += frame.length
+      if (bytes !== undefined) this.#stream(call, connection, typeof bytes === 'function' ? bytes() : bytes)
     }
   }
 
-  #stream(call: OutgoingCall, connection: WsConnection, bytes: () => ByteSource): void {
-    const { id, length } = call
+  #stream(call: OutgoingCall, connection: WsConnection, source: ByteSource): void {
+    const { id, length } = call.asked
     call.outgoing = new OutgoingBytes(connection, {
-      ...{ id, direction: 'in', source: bytes(), length },
+      ...{ id, direction: 'in', source, length },
       done: (error) => {
         if (error === undefined) return
         this.#abandon(call)
@@ -247,13 +273,14 @@ export class OutgoingCalls {
   }
 
   /** What ends the call before its answer. */
-  #limit(call: OutgoingCall, { signal, cancellation, timeoutMs = this.#options.timeoutMs }: CallOptions): () => void {
+  #limit(call: OutgoingCall, { signal, cancellation, timeoutMs = this.#options.timeoutMs }: CallOptions): void {
+    if (signal === undefined && cancellation === undefined && timeoutMs === undefined) return
     const interrupt = () => this.#giveUp(call, 'INTERRUPTED')
     if (cancellation !== undefined) cancellation.cancel = interrupt
     signal?.addEventListener('abort', interrupt)
     const cancelTimer =
       timeoutMs === undefined ? undefined : this.#options.clock.after(timeoutMs, () => this.#giveUp(call, 'TIMED_OUT'))
-    return () => {
+    call.release = () => {
       signal?.removeEventListener('abort', interrupt)
       cancelTimer?.()
     }
@@ -279,25 +306,27 @@ export class OutgoingCalls {
 
   #fail(call: OutgoingCall, reason: WsFailure): void {
     const repeated = call.transmissions > 1 ? ` (sent ${call.transmissions} times)` : ''
-    this.#settle(call, new WsError(reason, `${call.procedure.name} to ${this.#options.name()}${repeated}`))
+    this.#settle(call, new WsError(reason, `${call.asked.procedure.name} to ${this.#options.name()}${repeated}`))
   }
 
   /** Tells whoever waits, once. */
   #settle(call: OutgoingCall, error?: unknown, result?: unknown): void {
-    if (call.release === OVER) return
-    call.release()
-    call.release = OVER
-    call.counters.bytesReceived += call.received
-    if (error === undefined) call.resolve(result)
+    if (call.settled) return
+    call.settled = true
+    call.release?.()
+    const { counters, resolve, reject } = call.asked
+    counters.bytesReceived += call.received
+    if (error === undefined) resolve(result)
     else {
-      call.counters.failures++
+      counters.failures++
       call.incoming?.fail(error)
-      call.reject(error)
+      reject(error)
     }
     if (rpcChannel.hasSubscribers) this.#trace(call, error)
   }
 
-  #trace({ procedure, startedAt, sent, received, transmissions }: OutgoingCall, error: unknown): void {
+  #trace({ asked, sent, received, transmissions }: OutgoingCall, error: unknown): void {
+    const { procedure, startedAt } = asked
     const { clock, mount, name } = this.#options
     rpcChannel.publish({
       ...{ time: traceTime(), op: procedure.name, side: 'client', peer: name() },
@@ -311,8 +340,6 @@ export class OutgoingCalls {
   }
 }
 
-const OVER = (): void => {}
-
 /** No more of its bytes is sent. */
 function stop(call: OutgoingCall): void {
   const { outgoing } = call
@@ -320,7 +347,7 @@ function stop(call: OutgoingCall): void {
   outgoing.stop()
   call.outgoing = undefined
   call.sent += outgoing.sentBytes
-  call.counters.bytesSent += outgoing.sentBytes
+  call.asked.counters.bytesSent += outgoing.sentBytes
 }
 
 function encoded<T>(name: string, encode: () => T): T {
