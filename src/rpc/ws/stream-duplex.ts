@@ -5,9 +5,17 @@ import type { ByteStream, OpenByteStream } from '../transport.ts'
 /** Bytes that were written and have not left, from which on the writer waits. At least what a socket's own mark is. */
 const WRITE_AHEAD_BYTES = 64 * 1024
 
+/** A read of so many bytes means that much more is coming. */
+const BULK_BYTES = 64 * 1024
+/** Where much is read at once: a piece of a stream that lies in it whole is not copied. */
+const BLOCK_BYTES = 1024 * 1024
+
 export class StreamDuplex extends Duplex {
   /** Bytes that came. */
   bytesRead = 0
+  #bulk = false
+  /** What is left of a block that was read into. None is written to twice. */
+  #block = Buffer.alloc(0)
   readonly #stream: ByteStream
   #written: (() => void) | undefined
 
@@ -15,8 +23,11 @@ export class StreamDuplex extends Duplex {
     super({ allowHalfOpen: false, highWaterMark: 1024 * 1024 })
     this.#stream = open({
       opened: () => this.emit('connect'),
+      room: () => this.#room(),
       received: (chunk) => {
         this.bytesRead += chunk.length
+        this.#bulk = chunk.length >= BULK_BYTES
+        if (chunk.buffer === this.#block.buffer) this.#block = this.#block.subarray(chunk.length)
         if (!this.push(chunk)) this.#stream.pause()
       },
       drained: () => this.#drained(),
@@ -43,6 +54,12 @@ export class StreamDuplex extends Duplex {
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     this.#stream.destroy()
     callback(error)
+  }
+
+  #room(): Buffer | undefined {
+    if (!this.#bulk) return undefined
+    if (this.#block.length < BLOCK_BYTES / 4) this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+    return this.#block
   }
 
   #send(chunks: readonly Buffer[], callback: () => void): void {
