@@ -54,21 +54,30 @@ export interface Program<P extends Rows = Rows> {
   readonly procedures: { readonly [K in keyof P]: Placed<P[K]> }
 }
 
-export interface ProcedureOptions<In extends boolean, Out extends boolean> {
+export interface ProcedureOptions {
   /** True unless said otherwise. */
   readonly idempotent?: boolean
-  readonly bytesIn?: In
-  readonly bytesOut?: Out
+  /** Bytes come with the call: the caller gives them, the handler reads them. */
+  readonly bytesIn?: boolean
+  /** Bytes come with the answer: the handler gives them, the caller reads them. */
+  readonly bytesOut?: boolean
 }
 
-export function procedure<A, R, const In extends boolean = false, const Out extends boolean = false>(
+type IsTrue<T> = T extends true ? true : false
+
+export function procedure<A, R, const O extends ProcedureOptions = object>(
   number: number,
   args: Schema<A>,
   result: Schema<R>,
-  { idempotent = true, bytesIn, bytesOut }: ProcedureOptions<In, Out> = {},
-): ProcedureRow<A, R, In, Out> {
+  options?: O,
+): ProcedureRow<A, R, IsTrue<O['bytesIn']>, IsTrue<O['bytesOut']>> {
+  const { idempotent = true, bytesIn = false, bytesOut = false } = options ?? {}
   if (!idempotent && bytesOut) throw new TypeError('bytes of an answer are not remembered: such a call is idempotent')
-  return { number, args, result, idempotent, bytesIn: (bytesIn ?? false) as In, bytesOut: (bytesOut ?? false) as Out }
+  return {
+    ...{ number, args, result, idempotent },
+    bytesIn: bytesIn as IsTrue<O['bytesIn']>,
+    bytesOut: bytesOut as IsTrue<O['bytesOut']>,
+  }
 }
 
 export interface ProgramOptions {
