@@ -103,7 +103,7 @@ export class ClientChannel implements Closable {
     const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile)
     const stream = await this.#stream()
     if (stream === undefined) return
-    const { carrier, meter } = stream
+    const { carrier, below } = stream
     const handshake = new ClientHandshake(client.identity, { token, limits: client.limits, randomBytes })
     const { host, port } = this.#way.address
     const socket = new WebSocket(`ws://${addressName({ host, port })}/`, SUBPROTOCOL, {
@@ -114,7 +114,7 @@ export class ClientChannel implements Closable {
     })
     this.#socket = new WsSocket(
       socket,
-      { carrier, meter, clock: client.clock, awake: client.awake },
+      { carrier, meter: () => below.meter, clock: client.clock, awake: client.awake },
       {
         message: (fragments) => this.#shake(handshake, Buffer.concat(fragments)),
         left: () => {},
@@ -124,18 +124,18 @@ export class ClientChannel implements Closable {
     socket.once('open', () => this.#socket?.send(handshake.hello))
   }
 
-  async #stream(): Promise<{ carrier: Duplex; meter: StreamDuplex } | undefined> {
+  async #stream(): Promise<{ carrier: Duplex; below: StreamDuplex } | undefined> {
     const { open, options, address } = this.#way
     const tls = options.tls === undefined ? undefined : await readTls(options.tls)
     if (this.#ended) return undefined
-    const meter = new StreamDuplex(open)
-    if (tls === undefined) return { carrier: meter, meter }
+    const below = new StreamDuplex(open)
+    if (tls === undefined) return { carrier: below, below }
     const { host } = address
     const name = isIP(host) === 0 ? { servername: host } : {}
-    const carrier = connectTls({ ...tls, ...name, host, socket: meter, minVersion: 'TLSv1.2' })
+    const carrier = connectTls({ ...tls, ...name, host, socket: below, minVersion: 'TLSv1.2' })
     // What happens below ends what is above.
-    meter.on('error', (error) => carrier.destroy(error)).on('close', () => carrier.destroy())
-    return { carrier, meter }
+    below.on('error', (error) => carrier.destroy(error)).on('close', () => carrier.destroy())
+    return { carrier, below }
   }
 
   #shake(handshake: ClientHandshake, message: Buffer): void {

@@ -62,7 +62,7 @@ export class WsConnection implements PieceSender {
 
   /** So much has moved, in either direction: while this grows, somebody is there. */
   get progress(): number {
-    return this.#socket.meter.bytesRead + this.#socket.leftBytes
+    return this.#socket.progress
   }
 
   /** Sends a small frame. EncodeError if it is not: larger than the other side takes. */

@@ -13,7 +13,7 @@ import type { WsPeer } from './peer.ts'
 import type { AnyProcedure } from './program.ts'
 import type { Replies } from './replies.ts'
 import { check } from './schemas.ts'
-import type { BoundProcedure, ServiceTable, WsContext } from './service.ts'
+import type { BoundProcedure, ServiceTable } from './service.ts'
 
 export interface CalleeOptions {
   readonly services: ServiceTable
@@ -35,6 +35,9 @@ export interface Load {
   calls: number
   readonly maxCalls: number
 }
+
+/** Messages that handlers are busy with. */
+const NOTES_MAX = 1024
 
 type Note = Extract<Frame, { kind: 'note' }>
 
@@ -89,26 +92,26 @@ export class IncomingCalls implements CallOwner {
 
   /** A call without an answer. */
   note({ program, version, procedure: number, args }: Note): void {
-    const { services, onError, statistics, maxCalls } = this.#options
+    const { services, onError, statistics } = this.#options
     const bound = services.find(program, version, number)
     if (typeof bound === 'string') return
     const { procedure, handler } = bound
     const checked = check(procedure.args, args)
     if ('wrong' in checked || procedure.bytesIn || procedure.bytesOut) return
-    if (this.#notes >= maxCalls) throw new ProtocolError('more messages at the same time than anybody can deal with')
+    if (this.#notes >= NOTES_MAX) throw new ProtocolError('more messages at the same time than anybody can deal with')
     statistics.of(procedure.name).calls++
     const { peer } = this.#options
-    const context: WsContext = { peer, id: 0, signal: peer.signal }
-    this.#notes++
-    void (async () => {
-      try {
-        await handler(checked.value, context)
-      } catch (error) {
-        if (!(error instanceof FsError || error instanceof ServiceError)) onError?.(error, procedure.name)
-      } finally {
-        this.#notes--
-      }
-    })()
+    const failed = (error: unknown) => {
+      if (!(error instanceof FsError || error instanceof ServiceError)) onError?.(error, procedure.name)
+    }
+    try {
+      const done = handler(checked.value, { peer, id: 0, signal: peer.signal })
+      if (!(done instanceof Promise)) return
+      this.#notes++
+      void done.catch(failed).finally(() => this.#notes--)
+    } catch (error) {
+      failed(error)
+    }
   }
 
   /** The caller does not want the answer any more. */

@@ -164,7 +164,7 @@ export class WsListener {
     const { awake } = this.#options
     const { clock } = this.server
     this.server.accept(
-      (events) => new WsSocket(webSocket, { carrier: socket, meter: socket, clock, awake }, events),
+      (events) => new WsSocket(webSocket, { carrier: socket, meter: () => socket, clock, awake }, events),
       name,
       () => {
         this.#connections--

@@ -12,9 +12,12 @@ export interface WsSocketEvents {
   closed(error?: unknown): void
 }
 
-/** Where one sees whether anything comes. */
+/** Where one sees whether anything moves: a socket, say. */
 export interface Meter {
   readonly bytesRead: number
+  /** Bytes that were written, and those of them that have not left. */
+  readonly bytesWritten: number
+  readonly writableLength: number
 }
 
 /** Why a connection is closed, as the other side is told (RFC 6455 §7.4: those of applications begin at 4000). */
@@ -31,30 +34,31 @@ export type CloseReason = keyof typeof CLOSE_CODES
 export interface WsSocketSurroundings {
   /** The stream below, which the WebSocket writes to. */
   readonly carrier: Duplex
-  readonly meter: Meter
+  meter(): Meter
   readonly clock: Clock
   /** Told of each arrival, so that the event loop stays awake for the next. */
   readonly awake?: { touch(): void } | undefined
 }
 
+/** Pings are six bytes. */
+const STEP_BYTES = 4096
 /** How long the other side has to take leave. */
 const FAREWELL_MS = 1000
 
 export class WsSocket {
-  readonly meter: Meter
+  readonly #meter: () => Meter
   readonly #socket: WebSocket
   readonly #carrier: Duplex
   readonly #clock: Clock
   #events: WsSocketEvents
   #queued = 0
-  #leftBytes = 0
   #ended = false
   #error: unknown
 
   constructor(socket: WebSocket, { carrier, meter, clock, awake }: WsSocketSurroundings, events: WsSocketEvents) {
     this.#socket = socket
     this.#carrier = carrier
-    this.meter = meter
+    this.#meter = meter
     this.#clock = clock
     this.#events = events
     socket.binaryType = 'fragments'
@@ -85,9 +89,10 @@ export class WsSocket {
     return this.#queued
   }
 
-  /** Bytes of messages that have left since the beginning. */
-  get leftBytes(): number {
-    return this.#leftBytes
+  /** Grows whenever something comes, or something of size has left: not with the signs of life that are asked for. */
+  get progress(): number {
+    const { bytesRead, bytesWritten, writableLength } = this.#meter()
+    return bytesRead + Math.floor((bytesWritten - writableLength) / STEP_BYTES)
   }
 
   send(message: Buffer): void {
@@ -141,7 +146,6 @@ export class WsSocket {
 
   #left(bytes: number): void {
     this.#queued -= bytes
-    this.#leftBytes += bytes
     if (!this.#ended) this.#events.left()
   }
 }

@@ -1,6 +1,7 @@
 // A byte stream of this folder as a stream of Node: what `ws` and TLS need below them, so that a Link can be there.
 import { Duplex } from 'node:stream'
 import type { ByteStream, OpenByteStream } from '../transport.ts'
+import type { Meter } from './socket.ts'
 
 /** Bytes that were written and have not left, from which on the writer waits. At least what a socket's own mark is. */
 const WRITE_AHEAD_BYTES = 64 * 1024
@@ -11,8 +12,8 @@ const BULK_BYTES = 64 * 1024
 const BLOCK_BYTES = 1024 * 1024
 
 export class StreamDuplex extends Duplex {
-  /** Bytes that came. */
-  bytesRead = 0
+  #bytesRead = 0
+  #bytesWritten = 0
   #bulk = false
   /** What is left of a block that was read into. None is written to twice. */
   #block = Buffer.alloc(0)
@@ -25,7 +26,7 @@ export class StreamDuplex extends Duplex {
       opened: () => this.emit('connect'),
       room: () => this.#room(),
       received: (chunk) => {
-        this.bytesRead += chunk.length
+        this.#bytesRead += chunk.length
         this.#bulk = chunk.length >= BULK_BYTES
         if (chunk.buffer === this.#block.buffer) this.#block = this.#block.subarray(chunk.length)
         if (!this.push(chunk)) this.#stream.pause()
@@ -36,6 +37,11 @@ export class StreamDuplex extends Duplex {
         else this.destroy(error)
       },
     })
+  }
+
+  /** What came, and what went. */
+  get meter(): Meter {
+    return { bytesRead: this.#bytesRead, bytesWritten: this.#bytesWritten, writableLength: this.#stream.bufferedBytes }
   }
 
   override _read(): void {
@@ -64,6 +70,7 @@ export class StreamDuplex extends Duplex {
 
   #send(chunks: readonly Buffer[], callback: () => void): void {
     this.#stream.write(chunks)
+    for (const { length } of chunks) this.#bytesWritten += length
     if (this.#stream.bufferedBytes < WRITE_AHEAD_BYTES) callback()
     else this.#written = callback
   }
