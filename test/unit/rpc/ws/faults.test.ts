@@ -224,6 +224,7 @@ describe('anything at all', () => {
       const size = Math.floor(chance() * 300_000)
       const kind = Math.floor(chance() * 5)
       const { client } = it
+      if (id % 10 === 0) await until(() => client.connected)
       const making = async (): Promise<boolean> => {
         if (kind === 0) return (await client.call(add, { id }, signal)).id === id
         if (kind === 1) {
@@ -243,7 +244,7 @@ describe('anything at all', () => {
       }
       calls.push(right(making()))
       const dice = chance()
-      if (dice < 0.03) await interrupt(it)
+      if (dice < 0.03 && client.connected) await interrupt(it)
       else if (dice < 0.1) it.link.set(`latency=${Math.floor(chance() * 3)}ms,jitter=2ms`)
       else if (dice < 0.15) it.link.set('reset')
       else if (dice < 0.5) await new Promise((resolve) => setTimeout(resolve, 1))
