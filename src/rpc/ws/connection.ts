@@ -1,9 +1,9 @@
 // A connection that carries frames and pieces of streams. Small frames that are sent in one turn of the event loop leave in
 // one message. Streams take turns, a piece each, and small frames overtake them.
 import { EncodeError } from '../../codec/errors.ts'
-import type { PieceSender } from './byte-streams.ts'
 import { ProtocolError } from './errors.ts'
 import { type Incoming, Piece, readFrame, readPiece, unpack } from './frames.ts'
+import type { PieceSender } from './outgoing-bytes.ts'
 import type { CloseReason, WsSocket } from './socket.ts'
 
 /** Bytes that have not left, from which on streams wait: what small frames have before them. */

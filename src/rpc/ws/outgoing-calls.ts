@@ -1,16 +1,17 @@
 // The calls that this side makes: over the connection that there is, and over the next one.
 import { EncodeError } from '../../codec/errors.ts'
 import type { Clock } from '../../host/clock.ts'
-import { FsError, isErrnoName } from '../../posix/errors.ts'
-import { rpcChannel, traceTime } from '../../trace/trace.ts'
-import type { ProcedureCounters, Statistics } from '../statistics.ts'
-import { type ByteSource, IncomingBytes, OutgoingBytes } from './byte-streams.ts'
+import { rpcChannel } from '../../trace/trace.ts'
+import type { Statistics } from '../statistics.ts'
 import type { WsConnection } from './connection.ts'
 import { WindowBudget } from './credits.ts'
-import { errnoOf, ProtocolError, REFUSALS, type Refusal, ServiceError, WsError, type WsFailure } from './errors.ts'
+import { ProtocolError, WsError, type WsFailure } from './errors.ts'
 import { encodeCall, encodeCancel, encodeCredit, encodeNote, type Frame, type Piece } from './frames.ts'
+import { IncomingBytes } from './incoming-bytes.ts'
+import { type ByteSource, OutgoingBytes } from './outgoing-bytes.ts'
+import { errorOf, OutgoingCall, stop, trace } from './outgoing-call.ts'
 import type { BytesOptions, CallOptions } from './peer.ts'
-import { type Pending, PendingCalls } from './pending-calls.ts'
+import { PendingCalls } from './pending-calls.ts'
 import type { AnyProcedure } from './program.ts'
 import { check } from './schemas.ts'
 
@@ -32,45 +33,6 @@ export interface OutgoingCallsOptions {
   name(): string
   /** The mount whose calls these are, for traces. */
   readonly mount?: string | undefined
-}
-
-/** What is known of a call from its beginning. */
-interface Asked {
-  readonly id: number
-  readonly procedure: AnyProcedure
-  readonly frame: Buffer
-  readonly bytes: BytesOptions['bytes'] | undefined
-  readonly length: number | undefined
-  readonly startedAt: number
-  readonly counters: ProcedureCounters
-  resolve(result: unknown): void
-  reject(error: unknown): void
-}
-
-export class OutgoingCall implements Pending {
-  readonly asked: Asked
-  readonly id: number
-  readonly idempotent: boolean
-  readonly repeatable: boolean
-  transmissions = 0
-  answered = false
-  abandoned = false
-  /** Nobody is to be told anything any more. */
-  settled = false
-  /** What waits for its end: a timer, a signal. */
-  release: (() => void) | undefined
-  outgoing: OutgoingBytes | undefined
-  incoming: IncomingBytes | undefined
-  received = 0
-  sent: number
-
-  constructor(asked: Asked) {
-    this.asked = asked
-    this.id = asked.id
-    this.idempotent = asked.procedure.idempotent
-    this.repeatable = typeof asked.bytes !== 'object'
-    this.sent = asked.frame.length
-  }
 }
 
 type Answer = Extract<Frame, { kind: 'answer' }>
@@ -322,32 +284,10 @@ export class OutgoingCalls {
       call.incoming?.fail(error)
       reject(error)
     }
-    if (rpcChannel.hasSubscribers) this.#trace(call, error)
-  }
-
-  #trace({ asked, sent, received, transmissions }: OutgoingCall, error: unknown): void {
-    const { procedure, startedAt } = asked
+    if (!rpcChannel.hasSubscribers) return
     const { clock, mount, name } = this.#options
-    rpcChannel.publish({
-      ...{ time: traceTime(), op: procedure.name, side: 'client', peer: name() },
-      ...{ us: (clock.now() - startedAt) * 1000, bytes: sent + received },
-      ...(error === undefined ? {} : { error: errnoOf(error) }),
-      ...(mount === undefined ? {} : { mount }),
-      ...(error instanceof WsError ? { detail: error.reason } : {}),
-      ...(error instanceof ServiceError ? { detail: error.code } : {}),
-      ...(transmissions > 1 ? { detail: `${transmissions - 1} retransmissions` } : {}),
-    })
+    trace(call, error, { us: (clock.now() - call.asked.startedAt) * 1000, peer: name(), mount })
   }
-}
-
-/** No more of its bytes is sent. */
-function stop(call: OutgoingCall): void {
-  const { outgoing } = call
-  if (outgoing === undefined) return
-  outgoing.stop()
-  call.outgoing = undefined
-  call.sent += outgoing.sentBytes
-  call.asked.counters.bytesSent += outgoing.sentBytes
 }
 
 function encoded<T>(name: string, encode: () => T): T {
@@ -357,14 +297,4 @@ function encoded<T>(name: string, encode: () => T): T {
     if (!(error instanceof EncodeError)) throw error
     throw new WsError('BAD_ARGS', `${name}: ${error.message}`, { cause: error })
   }
-}
-
-/** The error that a failure tells of. What the table does not have is not believed. */
-function errorOf({ by, code, detail }: Failure, { name, errors }: AnyProcedure): Error {
-  if (by === 'errno' && isErrnoName(code)) return new FsError(code)
-  if (by === 'refusal' && (REFUSALS as readonly string[]).includes(code)) return new WsError(code as Refusal, name)
-  const schema = by === 'service' && Object.hasOwn(errors, code) ? errors[code] : undefined
-  const checked = schema === undefined ? undefined : check(schema, detail)
-  if (checked === undefined || 'wrong' in checked) return new WsError('BAD_REPLY', `${name}: an error of no known kind`)
-  return new ServiceError(code, checked.value)
 }

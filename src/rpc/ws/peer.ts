@@ -1,6 +1,7 @@
 // The other side of a connection, as handlers and callers see it.
 import type { Cancellation } from '../cancellation.ts'
-import type { ByteSource, IncomingBytes } from './byte-streams.ts'
+import type { IncomingBytes } from './incoming-bytes.ts'
+import type { ByteSource } from './outgoing-bytes.ts'
 import type { Procedure } from './program.ts'
 
 export interface CallOptions {

@@ -132,8 +132,8 @@ export class RemoteClient implements WsPeer {
   }
 
   /** Nobody will hear of it again. */
-  forget(): void {
-    this.drop('goingAway')
+  forget(reason: CloseReason): void {
+    this.drop(reason)
     this.#outgoing.close()
     this.#replies.abandon()
   }

@@ -124,7 +124,7 @@ export class WsServer {
       cancel()
       socket.destroy()
     }
-    for (const client of this.#clients.values()) client.forget()
+    for (const client of this.#clients.values()) client.forget('goingAway')
     this.#clients.clear()
   }
 
@@ -166,7 +166,7 @@ export class WsServer {
   }
 
   #forget(client: RemoteClient): void {
-    client.forget()
+    client.forget('replaced')
     if (this.#clients.get(client.id) === client) this.#clients.delete(client.id)
   }
 

@@ -1,7 +1,8 @@
 // A program with handlers: what one side of a connection serves.
 import type { Awaitable } from '../awaitable.ts'
-import type { ByteSource, IncomingBytes } from './byte-streams.ts'
 import type { Refusal } from './errors.ts'
+import type { IncomingBytes } from './incoming-bytes.ts'
+import type { ByteSource } from './outgoing-bytes.ts'
 import type { WsPeer } from './peer.ts'
 import type { AnyProcedure, Procedure, Program } from './program.ts'
 
