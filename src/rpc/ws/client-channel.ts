@@ -109,6 +109,7 @@ export class ClientChannel implements Closable {
     const socket = new WebSocket(`ws://${addressName({ host, port })}/`, SUBPROTOCOL, {
       createConnection: () => carrier,
       perMessageDeflate: false,
+      autoPong: false,
       skipUTF8Validation: true,
       maxPayload: client.limits.messageBytes,
     })

@@ -1,5 +1,4 @@
 // One call that came, from its arguments to the end of its answer.
-
 import { EncodeError } from '../../codec/errors.ts'
 import { FsError } from '../../posix/errors.ts'
 import type { CallOwner, IncomingCallOptions, Outcome, Repetition } from './call-owner.ts'
@@ -7,7 +6,7 @@ import type { WsConnection } from './connection.ts'
 import { errnoOf, ServiceError, WsError } from './errors.ts'
 import { encodeAnswer, encodeFailure } from './frames.ts'
 import type { IncomingBytes } from './incoming-bytes.ts'
-import { OutgoingBytes } from './outgoing-bytes.ts'
+import { discard, OutgoingBytes } from './outgoing-bytes.ts'
 import type { WsPeer } from './peer.ts'
 import type { AnyProcedure } from './program.ts'
 import { check } from './schemas.ts'
@@ -98,7 +97,9 @@ export class IncomingCall implements WsContext {
 
   /** Nobody wants the answer any more. There is one all the same: whoever called counts it. */
   cancel(): void {
-    this.bytes?.fail(new FsError('EINTR', 'the caller has given up'))
+    const givenUp = new FsError('EINTR', 'the caller has given up')
+    this.bytes?.fail(givenUp)
+    this.#repetition?.bytes?.fail(givenUp)
     this.#abortNow()
     if (this.#outgoing === undefined) return
     this.#outgoing.stop()
@@ -135,14 +136,15 @@ export class IncomingCall implements WsContext {
 
   #succeed(value: unknown): void {
     const { bytesOut } = this.procedure
-    const { result, bytes, length } = bytesOut ? (value as WithBytes<unknown>) : { result: value, bytes: undefined }
+    const { result, bytes, length } = bytesOut ? ((value ?? {}) as Partial<WithBytes<unknown>>) : { result: value }
     let answer: Buffer
     try {
+      if (bytesOut && bytes === undefined) throw new TypeError('bytes were promised')
       answer = encodeAnswer(this.id, result, length)
       if (answer.length > this.#messageBytes) throw new EncodeError(`${answer.length} bytes are no small answer`)
       this.#send(answer)
     } catch (error) {
-      if (bytes !== undefined) discard(bytes)
+      if (bytes !== undefined) void discard(bytes)
       this.#fail(error)
       return
     }
@@ -154,13 +156,13 @@ export class IncomingCall implements WsContext {
       return
     }
     if (connection === undefined || this.#aborted) {
-      discard(bytes)
+      void discard(bytes)
       this.#send(encodeFailure(this.id, 'errno', 'EINTR'))
       this.#end({ error: 'EINTR' })
       return
     }
     this.#outgoing = new OutgoingBytes(connection, {
-      ...{ id: this.id, direction: 'out', source: bytes, length },
+      ...{ id: this.id, direction: 'out', source: () => bytes, length },
       done: (error) => {
         if (error === undefined) this.#end(NO_ERROR)
         else this.#fail(error)
@@ -174,7 +176,7 @@ export class IncomingCall implements WsContext {
       // What a handler had done when it failed nobody knows; it may well succeed when it is asked again.
       this.#undone()
       const repetition = this.#repetition
-      if (this.#cut && repetition !== undefined) {
+      if (this.#cut && !this.#aborted && repetition !== undefined) {
         this.#end({ error: errnoOf(error), refusal: true })
         repetition.anew()
         return
@@ -226,10 +228,4 @@ export class IncomingCall implements WsContext {
     this.#aborted = true
     this.#abort?.abort()
   }
-}
-
-/** Bytes that nobody will take. */
-function discard(source: WithBytes<unknown>['bytes']): void {
-  const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
-  void Promise.resolve(iterator.return?.()).catch(() => {})
 }

@@ -82,6 +82,7 @@ export class WsListener {
     this.#options = options
     this.#upgrades = new WebSocketServer({
       ...{ noServer: true, clientTracking: false, perMessageDeflate: false, skipUTF8Validation: true },
+      autoPong: false,
       maxPayload: server.limits.messageBytes,
       handleProtocols: () => SUBPROTOCOL,
     })

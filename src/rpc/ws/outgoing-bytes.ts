@@ -22,7 +22,8 @@ export interface PieceSender {
 export interface OutgoingOptions {
   readonly id: number
   readonly direction: Direction
-  readonly source: ByteSource
+  /** Called once. */
+  source(): ByteSource
   readonly length?: number | undefined
   /** All is sent, or the source failed. Not called after `stop`. */
   done(error?: unknown): void
@@ -33,7 +34,7 @@ export class OutgoingBytes {
   readonly #sender: PieceSender
   readonly #options: OutgoingOptions
   readonly #window = new SendWindow()
-  readonly #iterator: AsyncIterator<Buffer> | Iterator<Buffer>
+  #iterator: AsyncIterator<Buffer> | Iterator<Buffer> | undefined
   #chunk: Buffer | undefined
   #at = 0
   #sent = 0
@@ -43,8 +44,6 @@ export class OutgoingBytes {
   constructor(sender: PieceSender, options: OutgoingOptions) {
     this.#sender = sender
     this.#options = options
-    const { source } = options
-    this.#iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
     void this.#pull()
   }
 
@@ -70,7 +69,7 @@ export class OutgoingBytes {
 
   async #giveUp(): Promise<void> {
     try {
-      await this.#iterator.return?.()
+      await this.#iterator?.return?.()
     } catch {
       // It was given up: what it has to say about that interests nobody.
     }
@@ -78,6 +77,7 @@ export class OutgoingBytes {
 
   async #pull(): Promise<void> {
     try {
+      this.#iterator ??= await begin(this.#options.source)
       let next = await this.#iterator.next()
       while (!next.done && next.value.length === 0) next = await this.#iterator.next()
       if (this.#over) return
@@ -147,3 +147,19 @@ export class OutgoingBytes {
 }
 
 const EMPTY = Buffer.alloc(0)
+
+/** Later, so that whoever asked for the stream knows it before anything can go wrong. */
+async function begin(source: () => ByteSource): Promise<AsyncIterator<Buffer> | Iterator<Buffer>> {
+  const chunks = source()
+  return Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]()
+}
+
+/** Ends a source of which nothing was taken. */
+export async function discard(source: ByteSource): Promise<void> {
+  try {
+    const iterator = await begin(() => source)
+    await iterator.return?.()
+  } catch {
+    // It was given up: what it has to say about that interests nobody.
+  }
+}

@@ -8,7 +8,7 @@ import { WindowBudget } from './credits.ts'
 import { ProtocolError, WsError, type WsFailure } from './errors.ts'
 import { encodeCall, encodeCancel, encodeCredit, encodeNote, type Frame, type Piece } from './frames.ts'
 import { IncomingBytes } from './incoming-bytes.ts'
-import { type ByteSource, OutgoingBytes } from './outgoing-bytes.ts'
+import { OutgoingBytes } from './outgoing-bytes.ts'
 import { errorOf, OutgoingCall, stop, trace } from './outgoing-call.ts'
 import type { BytesOptions, CallOptions } from './peer.ts'
 import { PendingCalls } from './pending-calls.ts'
@@ -206,14 +206,15 @@ export class OutgoingCalls {
       }
       if (call.transmissions > 1) counters.retransmissions++
       counters.bytesSent += frame.length
-      if (bytes !== undefined) this.#stream(call, connection, typeof bytes === 'function' ? bytes() : bytes)
+      if (bytes !== undefined) this.#stream(call, connection, bytes)
     }
   }
 
-  #stream(call: OutgoingCall, connection: WsConnection, source: ByteSource): void {
+  #stream(call: OutgoingCall, connection: WsConnection, bytes: BytesOptions['bytes']): void {
     const { id, length } = call.asked
     call.outgoing = new OutgoingBytes(connection, {
-      ...{ id, direction: 'in', source, length },
+      ...{ id, direction: 'in', length },
+      source: () => (typeof bytes === 'function' ? bytes() : bytes),
       done: (error) => {
         if (error === undefined) return
         this.#abandon(call)

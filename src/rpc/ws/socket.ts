@@ -40,6 +40,8 @@ export interface WsSocketSurroundings {
   readonly awake?: { touch(): void } | undefined
 }
 
+/** What has not left, beyond which a ping is not answered: what is sent is sign enough. */
+const PONG_QUEUE_BYTES = 64 * 1024
 /** Pings are six bytes. */
 const STEP_BYTES = 4096
 /** How long the other side has to take leave. */
@@ -68,6 +70,10 @@ export class WsSocket {
         awake?.touch()
         if (isBinary) this.#events.message(data as Buffer[])
         else this.close('protocol', new Error('a message of text'))
+      })
+      // Who asks for signs of life and does not take them gets no more.
+      .on('ping', (data) => {
+        if (!this.#ended && carrier.writableLength < PONG_QUEUE_BYTES) socket.pong(data)
       })
       .on('error', (error) => {
         this.#error ??= error

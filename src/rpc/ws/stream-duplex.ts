@@ -14,6 +14,7 @@ const BLOCK_BYTES = 1024 * 1024
 export class StreamDuplex extends Duplex {
   #bytesRead = 0
   #bytesWritten = 0
+  #closed = false
   #bulk = false
   /** What is left of a block that was read into. None is written to twice. */
   #block = Buffer.alloc(0)
@@ -33,6 +34,9 @@ export class StreamDuplex extends Duplex {
       },
       drained: () => this.#drained(),
       closed: (error) => {
+        this.#closed = true
+        // What came is still to be read; what was written goes nowhere, and nobody waits for that.
+        this.#drained()
         if (error === undefined) this.push(null)
         else this.destroy(error)
       },
@@ -71,7 +75,7 @@ export class StreamDuplex extends Duplex {
   #send(chunks: readonly Buffer[], callback: () => void): void {
     this.#stream.write(chunks)
     for (const { length } of chunks) this.#bytesWritten += length
-    if (this.#stream.bufferedBytes < WRITE_AHEAD_BYTES) callback()
+    if (this.#closed || this.#stream.bufferedBytes < WRITE_AHEAD_BYTES) callback()
     else this.#written = callback
   }
 

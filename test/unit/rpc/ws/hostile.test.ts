@@ -205,6 +205,22 @@ describe('the server', () => {
     await until(() => statistics.calls === sent)
   })
 
+  it('gives no signs of life to who does not take them', async () => {
+    const it = await setup()
+    const peer = await raw(it).shake()
+    let answered = 0
+    peer.socket.on('pong', () => answered++)
+    peer.socket.pause()
+    for (let i = 0; i < 400_000; i++) peer.socket.ping(Buffer.alloc(125))
+    expect(await it.client.call(add, { id: 1 })).toEqual({ id: 1 })
+    await until(() => peer.socket.bufferedAmount === 0)
+    peer.socket.resume()
+    peer.socket.send(encodeCall(1, add, 0, { id: 2 }))
+    await peer.next()
+    // What systems hold for a connection, and no more.
+    expect(answered).toBeLessThan(200_000)
+  })
+
   it('asks a source for no more than a client takes', async () => {
     const it = await setup()
     const peer = await raw(it).shake()

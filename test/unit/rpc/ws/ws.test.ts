@@ -367,6 +367,27 @@ describe('bytes that come with calls', () => {
     expect(depot.stored).toEqual([])
   })
 
+  it('fail, and nothing else, if their source is none', async () => {
+    const { client, listener } = await setup({ id: 'me' })
+    const noSource = (() => {
+      throw new Error('no such file')
+    }) as () => Iterable<Buffer>
+    expect(String(await failure(client.call(store, { name: 'a' }, { bytes: noSource })))).toContain('no such file')
+    expect(await failure(client.call(store, { name: 'a' }, { bytes: () => 5 as never }))).toBeInstanceOf(TypeError)
+    const answers = [undefined, { result: { bytes: 0, crc: 0 } }, { result: { bytes: 0, crc: 0 }, bytes: 5 }]
+    const watcher = service(WATCHER, { upload: () => answers.shift() as never })
+    const other = await setup({ id: 'other', services: [watcher], keep: true })
+    await until(() => other.listener.server.client('other')?.connected === true)
+    const peer = other.listener.server.client('other')
+    for (let i = 0; i < 2; i++) {
+      expect(await failure(peer?.call(upload, { bytes: 0 }) ?? Promise.resolve())).toMatchObject({ code: 'EIO' })
+    }
+    const answer = await peer?.call(upload, { bytes: 0 })
+    expect(await failure(answer?.bytes.collect(10) ?? Promise.resolve())).toMatchObject({ code: 'EIO' })
+    expect(await client.call(add, { id: 1 })).toEqual({ id: 1 })
+    expect(listener.connections).toBe(1)
+  })
+
   it('must be there if the table says so, and only then', async () => {
     const { client } = await setup()
     // @ts-expect-error: bytes are missing
