@@ -11,13 +11,16 @@ import { WsConnection } from './connection.ts'
 import { WsError } from './errors.ts'
 import type { Incoming } from './frames.ts'
 import { ClientHandshake, type ClientIdentity, HandshakeError, type PeerLimits, type ServerFacts } from './handshake.ts'
-import { ClosedError, WsSocket } from './socket.ts'
+import { ClosedError, type CloseReason, WsSocket } from './socket.ts'
 import { StreamDuplex } from './stream-duplex.ts'
 import { readTls, type TlsFiles } from './tls-files.ts'
 import { readToken } from './token.ts'
 
 /** What a WebSocket of ours speaks (RFC 6455 §1.9). */
 export const SUBPROTOCOL = 'proteus.1'
+
+/** Before a client tries again whose name another one has taken. */
+const REPLACED_MS = 1000
 
 export interface WsChannelOptions {
   /** The file with the token that both sides know. */
@@ -52,10 +55,11 @@ export function wsChannel(
   options: WsChannelOptions = {},
 ): WsChannelKind {
   const address = { host, port }
+  const pause = { until: 0 }
   return {
     address,
     peer: addressName(address),
-    open: (client, events) => new ClientChannel({ address, open, options, client }, events),
+    open: (client, events) => new ClientChannel({ address, open, options, client, pause }, events),
   }
 }
 
@@ -64,6 +68,8 @@ interface Way {
   readonly open: OpenByteStream
   readonly options: WsChannelOptions
   readonly client: ClientSurroundings
+  /** No connection is opened before, in milliseconds since the epoch. */
+  readonly pause: { until: number }
 }
 
 export class ClientChannel implements Closable {
@@ -99,7 +105,9 @@ export class ClientChannel implements Closable {
   }
 
   async #open(): Promise<void> {
-    const { client, options } = this.#way
+    const { client, options, pause } = this.#way
+    const waitMs = pause.until - client.clock.now()
+    if (waitMs > 0) await new Promise<void>((resolve) => client.clock.after(waitMs, resolve))
     const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile)
     const stream = await this.#stream()
     if (stream === undefined) return
@@ -171,14 +179,16 @@ export class ClientChannel implements Closable {
   #closed(error: unknown): void {
     if (this.#ended) return
     this.#ended = true
-    this.#events.closed(isUnauthorized(error) ? new WsError('UNAUTHORIZED', this.#peer, { cause: error }) : error)
-  }
-
-  get #peer(): string {
-    return addressName(this.#way.address)
+    const { address, client } = this.#way
+    const told = isUnauthorized(error) ? new WsError('UNAUTHORIZED', addressName(address), { cause: error }) : error
+    // Two of one name would else take it from each other as fast as they can.
+    if (isReason(error, 'replaced')) this.#way.pause.until = client.clock.now() + REPLACED_MS
+    this.#events.closed(told)
   }
 }
 
 const isUnauthorized = (error: unknown): boolean =>
-  (error instanceof HandshakeError && error.unauthorized) ||
-  (error instanceof ClosedError && error.reason === 'unauthorized')
+  (error instanceof HandshakeError && error.unauthorized) || isReason(error, 'unauthorized')
+
+const isReason = (error: unknown, reason: CloseReason): boolean =>
+  error instanceof ClosedError && error.reason === reason

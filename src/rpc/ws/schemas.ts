@@ -42,11 +42,13 @@ export const list = <T>(item: Schema<T>, max: number): Schema<T[]> =>
     v.array(item),
   ) as Schema<T[]>
 
-/** The value, or what is wrong with it in a few words. Nothing of the value is repeated. */
+/** The value, or what is wrong with it in a few words. */
 export function check<T>(schema: Schema<T>, value: unknown): { readonly value: T } | { readonly wrong: string } {
   const result = v.safeParse(schema, value, { abortEarly: true })
   if (result.success) return { value: result.output }
   const [issue] = result.issues
   const path = v.getDotPath(issue)
-  return { wrong: `${path === null ? '' : `${path}: `}${issue.expected ?? issue.type} expected` }
+  // A rule of ours says what it wants; valibot's own messages repeat the value, which may be long.
+  const wrong = issue.type === 'check' || issue.type === 'custom' ? issue.message : `${issue.expected} expected`
+  return { wrong: path === null ? wrong : `${path}: ${wrong}` }
 }

@@ -161,6 +161,18 @@ describe('a client whose connection is lost', () => {
     expect([...it.listener.server.clients]).toHaveLength(1)
   })
 
+  it('does not fight for its name with another one of that name', async () => {
+    let connections = 0
+    const it = await setup({ id: 'me', keep: true }, { onConnected: () => connections++ })
+    await until(() => connections === 1)
+    const other = it.newClient({ id: 'me', keep: true })
+    await until(() => connections === 2)
+    const data = Buffer.from('a')
+    for (let i = 0; i < 20; i++) await other.call(echo, { data })
+    expect(connections).toBeLessThan(4)
+    expect(await it.client.call(echo, { data })).toEqual({ data })
+  })
+
   it('comes back by itself if it is kept, and can be called then', async () => {
     const watcher = service(WATCHER, { broken: ({ id }) => ({ id }) })
     const seen: string[] = []
