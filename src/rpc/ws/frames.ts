@@ -185,7 +185,7 @@ function natural(value: unknown): number {
 
 const optional = (value: unknown): number | undefined => (value === null ? undefined : natural(value))
 
-const PIECE_HEADER_BYTES = 7
+export const PIECE_HEADER_BYTES = 7
 /** The first byte of a piece; plus 1 if it is the last. */
 const [PIECE_IN, PIECE_OUT] = [0x10, 0x20]
 

@@ -1,7 +1,7 @@
 // Bytes that this side sends with a call or with its answer: whole files in pieces, as fast as whoever receives them takes
 // them.
 import { SendWindow } from './credits.ts'
-import { type Direction, pieceHeader } from './frames.ts'
+import { type Direction, PIECE_HEADER_BYTES, pieceHeader } from './frames.ts'
 
 /** The most bytes of a piece: large enough for few system calls, small enough for a processor's cache. */
 export const PIECE_BYTES = 256 * 1024
@@ -14,6 +14,8 @@ export type ByteSource = AsyncIterable<Buffer> | Iterable<Buffer>
 
 /** What a stream needs of its connection. */
 export interface PieceSender {
+  /** The most bytes of a message that the other side takes. */
+  readonly messageBytes: number
   /** Calls back when it is this stream's turn to send one piece: at once, if nobody else waits. */
   whenTurn(send: () => void): void
   sendPiece(header: Buffer, data: Buffer): void
@@ -109,7 +111,8 @@ export class OutgoingBytes {
   #send(): void {
     const chunk = this.#chunk
     if (this.#over || chunk === undefined) return
-    const bytes = Math.min(PIECE_BYTES, this.#window.available, chunk.length - this.#at)
+    const most = Math.min(PIECE_BYTES, this.#sender.messageBytes - PIECE_HEADER_BYTES)
+    const bytes = Math.min(most, this.#window.available, chunk.length - this.#at)
     const data = bytes === chunk.length ? chunk : chunk.subarray(this.#at, this.#at + bytes)
     this.#window.take(bytes)
     this.#at += bytes

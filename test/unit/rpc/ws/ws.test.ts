@@ -257,6 +257,16 @@ describe('bytes that come with calls', () => {
     expect(depot.stored).toEqual(['a', 'b', 'c'])
   })
 
+  it('come in pieces as small as the other side wants them', async () => {
+    const { client, depot } = await setup({ messageBytes: 4096 }, { limits: { messageBytes: 5000 } })
+    const { result, bytes } = await client.call(fetch, { bytes: 100_000 })
+    expect(await summarize(bytes)).toEqual(result)
+    expect(await client.call(store, { name: 'a' }, { bytes: content(100_000) })).toEqual(summaryOf(100_000))
+    expect(await failure(client.call(echo, { data: Buffer.alloc(5000) }))).toMatchObject({ reason: 'BAD_ARGS' })
+    expect(await failure(client.call(echo, { data: Buffer.alloc(4090) }))).toMatchObject({ code: 'EIO' })
+    expect(depot.stored).toEqual(['a'])
+  })
+
   it('wait for whoever reads them: no more is asked of their source', async () => {
     const { client } = await setup()
     let given = 0
