@@ -12,6 +12,11 @@ export function errnoNumber(name: ErrnoName): number {
   return numbers[name] ?? constants.errno.EIO
 }
 
+/** Whether a text names an error of this host. */
+export function isErrnoName(text: string): text is ErrnoName {
+  return Object.hasOwn(numbers, text)
+}
+
 /**
  * The only error that crosses the file-system contract: an errno, and what caused it. It is an answer, not a defect,
  * and common (ENODATA, EEXIST): it carries no stack trace of its own, since that costs more than most requests.
@@ -36,7 +41,7 @@ export class FsError extends Error {
     if (error instanceof FsError) return error
     if (error instanceof Error && 'code' in error && typeof error.code === 'string') {
       const { code } = error
-      if (Object.hasOwn(numbers, code)) return new FsError(code as ErrnoName, error.message, { cause: error })
+      if (isErrnoName(code)) return new FsError(code, error.message, { cause: error })
     }
     return new FsError('EIO', error instanceof Error ? error.message : String(error), { cause: error })
   }

@@ -54,6 +54,9 @@ export interface Address {
 
 /** Up to here the detour through Node's streams costs more than sending does. */
 const SMALL_BYTES = 16 * 1024
+/** For people, and as it stands in URLs. */
+export const addressName = ({ host, port }: Address): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 
 /** A stream over a socket, connected or connecting. */
 export class SocketStream implements ByteStream {

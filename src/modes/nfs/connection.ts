@@ -2,9 +2,10 @@
 // what they fail with, and who does not wait for them any longer.
 import type { KeepAwake } from '../../host/keep-awake.ts'
 import { FsError } from '../../posix/errors.ts'
+import type { Cancellation } from '../../rpc/cancellation.ts'
 import type { Link } from '../../rpc/link.ts'
 import { type ChannelKind, tcpChannel, udpChannel } from '../../rpc/onc/channel.ts'
-import { type Cancellation, OncClient, type OncClientOptions } from '../../rpc/onc/client.ts'
+import { OncClient, type OncClientOptions } from '../../rpc/onc/client.ts'
 import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import type { Procedure } from '../../rpc/onc/program.ts'
 import { type Address, openTcp, openUdp } from '../../rpc/transport.ts'

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { BlockList, isIP, isIPv4 } from 'node:net'
 import type { Credentials } from '../../posix/credentials.ts'
+import { LOOPBACK } from '../../rpc/loopback.ts'
 
 /** Nobody: as whom squashed users come in. */
 export const NOBODY = 65_534
@@ -72,8 +73,6 @@ export class ClientList {
     return isIP(plain) !== 0 && this.#list.check(plain, isIPv4(plain) ? 'ipv4' : 'ipv6')
   }
 }
-
-export const LOOPBACK: readonly string[] = ['127.0.0.0/8', '::1']
 
 /** What MOUNT can express (RFC 1813 appendix I §5.1.2). */
 const PATH_BYTES_MAX = 1024

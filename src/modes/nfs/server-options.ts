@@ -1,9 +1,10 @@
 // What `proteus serve nfs` may be told: what it exports to whom, and whether it tells ports to clients (portmapper).
 import { isIP } from 'node:net'
+import { LOOPBACK } from '../../rpc/loopback.ts'
 import { PORTMAP_PORT } from '../../rpc/onc/portmap.ts'
 import { type ModeOption, ModeOptionError, type ServeRequest, type ServerOption } from '../mode.ts'
 import { parseExport, VOLUME_PATH } from './export-line.ts'
-import { type AccessOptions, ClientList, type ExportOptions, LOOPBACK } from './exports.ts'
+import { type AccessOptions, ClientList, type ExportOptions } from './exports.ts'
 
 /** What is exported unless something else is asked for: everything, to this machine, close(2) without the disk. */
 export const DEFAULT_EXPORTS: readonly ExportOptions[] = [

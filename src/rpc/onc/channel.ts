@@ -1,6 +1,7 @@
 // How a client's messages travel: as records of a stream, or as datagrams.
 import { DecodeError } from '../../codec/errors.ts'
 import { BufferPool } from '../../host/buffer-pool.ts'
+import type { OpeningEvents } from '../reconnecting-channel.ts'
 import type { Address, OpenByteStream, OpenDatagrams } from '../transport.ts'
 import { peerName } from './peer.ts'
 import { MARK_BYTES } from './record-assembler.ts'
@@ -14,13 +15,8 @@ export interface Channel {
   close(abruptly?: boolean): void
 }
 
-export interface ChannelEvents {
-  opened(): void
-  /** A message came. It is a view: who keeps it copies it. */
-  received(message: Buffer): void
-  /** The last event. */
-  closed(error?: unknown): void
-}
+/** Messages are views: who keeps one copies it. */
+export type ChannelEvents = OpeningEvents<Buffer>
 
 /** A way to a server, which can be opened again and again. */
 export interface ChannelKind {

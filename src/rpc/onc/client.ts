@@ -3,17 +3,18 @@ import { DecodeError } from '../../codec/errors.ts'
 import { XdrReader, XdrWriter } from '../../codec/xdr.ts'
 import { type Clock, hostClock } from '../../host/clock.ts'
 import { rpcChannel, traceTime } from '../../trace/trace.ts'
+import type { Cancellation } from '../cancellation.ts'
+import { type ChannelState, ReconnectingChannel } from '../reconnecting-channel.ts'
+import { type ProcedureCounters, Statistics } from '../statistics.ts'
 import { authNone } from './auth.ts'
-import type { ChannelKind } from './channel.ts'
+import type { Channel, ChannelKind } from './channel.ts'
 import { OncError } from './errors.ts'
 import { IncomingCalls } from './incoming-calls.ts'
 import { CALL, CallBody, CallStart, type OpaqueAuth, REPLY, ReplyStart, RPC_VERSION } from './message.ts'
 import { PendingCalls, type RetryOptions, TCP_RETRY, UDP_RETRY, type Waiting } from './pending-calls.ts'
 import type { Procedure } from './program.ts'
-import { type ChannelState, ReconnectingChannel } from './reconnecting-channel.ts'
 import { readResult } from './reply.ts'
 import type { OncServer } from './server.ts'
-import { type ProcedureCounters, Statistics } from './statistics.ts'
 
 export interface OncClientOptions extends Partial<RetryOptions> {
   readonly clock?: Clock
@@ -52,10 +53,6 @@ export interface CallOptions {
   readonly cancellation?: Cancellation
 }
 
-export interface Cancellation {
-  cancel?: () => void
-}
-
 export interface OncClientStatus {
   readonly peer: string
   readonly transport: 'tcp' | 'udp'
@@ -92,7 +89,7 @@ export class OncClient {
   readonly #clock: Clock
   readonly #credential: OpaqueAuth
   readonly #maxCalls: number
-  readonly #channel: ReconnectingChannel
+  readonly #channel: ReconnectingChannel<Buffer, Channel>
   readonly #pending: PendingCalls<Call>
   readonly #incoming: IncomingCalls | undefined
   /** Messages that wait for a connection. */
@@ -186,7 +183,7 @@ export class OncClient {
     const counters = this.statistics.of(procedure.name)
     counters.calls++
     counters.bytesSent += chunks.reduce((sum, { length }) => sum + length, 0)
-    if (this.#channel.send(chunks)) return
+    if (this.#sendNow(chunks)) return
     if (this.#untold.length < UNTOLD) this.#untold.push(chunks)
     this.#channel.want()
   }
@@ -253,9 +250,20 @@ export class OncClient {
   }
 
   #send(call: Call): void {
-    if (!this.#channel.send(call.chunks)) return
+    if (!this.#sendNow(call.chunks)) return
     if (call.transmissions++ > 0) call.counters.retransmissions++
     call.counters.bytesSent += call.bytes
+  }
+
+  /** Sends, if there is a connection. */
+  #sendNow(chunks: readonly Buffer[]): boolean {
+    const { channel } = this.#channel
+    channel?.send(chunks)
+    return channel !== undefined
+  }
+
+  get #bufferedBytes(): number {
+    return this.#channel.channel?.bufferedBytes ?? 0
   }
 
   #opened(): void {
@@ -263,7 +271,7 @@ export class OncClient {
     const waiting = [...this.#pending]
     this.#options.onEvent?.({ type: 'connected' })
     const now = this.#clock.now()
-    for (const chunks of this.#untold) this.#channel.send(chunks)
+    for (const chunks of this.#untold) this.#sendNow(chunks)
     this.#untold = []
     for (const call of waiting) {
       this.#send(call)
@@ -350,7 +358,7 @@ export class OncClient {
     // A stream that has been silent for so long leads nowhere: over a new one all is sent again.
     if (this.#kind.transport === 'tcp' && major.length > 0) this.#channel.renew(new Error('no answer'))
     // What still waits to leave need not be said twice.
-    else if (this.#channel.bufferedBytes === 0) for (const call of resend) this.#send(call)
+    else if (this.#bufferedBytes === 0) for (const call of resend) this.#send(call)
     this.#arm()
   }
 

@@ -1,4 +1,5 @@
 // The other side of a server's transport, as calls see it.
+import { addressName } from '../transport.ts'
 import type { CredentialReader } from './auth.ts'
 import type { ChannelKind } from './channel.ts'
 
@@ -17,4 +18,4 @@ export interface Peer {
 }
 
 export const peerName = ({ address, port }: Pick<Peer, 'address' | 'port'>): string =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+  addressName({ host: address, port })

@@ -3,12 +3,13 @@ import { DecodeError } from '../../codec/errors.ts'
 import { EncodingError } from '../../codec/text.ts'
 import { encode, XdrReader, XdrWriter } from '../../codec/xdr.ts'
 import { type RpcEvent, rpcChannel, traceTime } from '../../trace/trace.ts'
+import type { Awaitable } from '../awaitable.ts'
+import { Statistics } from '../statistics.ts'
 import { DuplicateCache, type DuplicateCacheLimits, RepeatableCall } from './duplicate-cache.ts'
 import { accepted, CALL, CallBody, CallStart, denied, HEADER_BYTES, REPLY, ReplyBody, RPC_VERSION } from './message.ts'
 import { type Peer, peerName } from './peer.ts'
 import type { Procedure } from './program.ts'
-import { type Awaitable, type BoundProcedure, NO_REPLY, type OncContext, type Service } from './service.ts'
-import { Statistics } from './statistics.ts'
+import { type BoundProcedure, NO_REPLY, type OncContext, type Service } from './service.ts'
 
 export interface OncServerOptions {
   readonly duplicates?: DuplicateCacheLimits

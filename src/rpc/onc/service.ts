@@ -1,4 +1,5 @@
 // A program with handlers: what a server serves.
+import type { Awaitable } from '../awaitable.ts'
 import type { Caller } from './auth.ts'
 import type { AuthStatus } from './message.ts'
 import type { Peer } from './peer.ts'
@@ -13,8 +14,6 @@ export interface OncContext {
   readonly signal: AbortSignal
   readonly xid: number
 }
-
-export type Awaitable<T> = T | Promise<T>
 
 /** What a handler returns for a call that is not to be answered: procedures that are messages (NLM4.LOCK_MSG). */
 export const NO_REPLY: unique symbol = Symbol('no reply')

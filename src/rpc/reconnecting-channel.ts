@@ -1,6 +1,5 @@
 // A way to a server that is opened when it is wanted, and again when it was lost, at growing intervals.
-import type { Clock } from '../../host/clock.ts'
-import type { Channel, ChannelKind } from './channel.ts'
+import type { Clock } from '../host/clock.ts'
 
 /** Before the second attempt in a row, the third, …: doubled each time. The first one does not wait. */
 const FIRST_WAIT_MS = 50
@@ -14,10 +13,28 @@ export interface ReconnectingOptions {
   readonly connectMs: number
 }
 
-export interface ReconnectingEvents {
+/** What it opens: at least, it can be ended. */
+export interface Closable {
+  /** No event follows. `abruptly`: a connection is reset. */
+  close(abruptly?: boolean): void
+}
+
+export interface OpeningEvents<Message> {
+  opened(): void
+  received(message: Message): void
+  /** The last event. */
+  closed(error?: unknown): void
+}
+
+/** The way to the server. Events come later, never from within the call. */
+export interface Opens<Message, C extends Closable> {
+  open(events: OpeningEvents<Message>): C
+}
+
+export interface ReconnectingEvents<Message> {
   opened(): void
   /** DecodeError for what makes no sense: on a stream that ends the connection. */
-  received(message: Buffer): void
+  received(message: Message): void
   /** It was closed, or could not be opened. */
   lost(error: unknown): void
   /** Whether it is to be opened again. */
@@ -26,17 +43,17 @@ export interface ReconnectingEvents {
 
 export type ChannelState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed'
 
-export class ReconnectingChannel {
-  readonly #kind: ChannelKind
+export class ReconnectingChannel<Message, C extends Closable> {
+  readonly #kind: Opens<Message, C>
   readonly #options: ReconnectingOptions
-  readonly #events: ReconnectingEvents
+  readonly #events: ReconnectingEvents<Message>
   #state: ChannelState = 'idle'
-  #channel: Channel | undefined
+  #channel: C | undefined
   /** Attempts since something last came from the server. */
   #attempts = 0
   #cancelTimer: () => void = () => {}
 
-  constructor(kind: ChannelKind, options: ReconnectingOptions, events: ReconnectingEvents) {
+  constructor(kind: Opens<Message, C>, options: ReconnectingOptions, events: ReconnectingEvents<Message>) {
     this.#kind = kind
     this.#options = options
     this.#events = events
@@ -46,8 +63,9 @@ export class ReconnectingChannel {
     return this.#state
   }
 
-  get bufferedBytes(): number {
-    return this.#channel?.bufferedBytes ?? 0
+  /** What is open now. */
+  get channel(): C | undefined {
+    return this.#state === 'open' ? this.#channel : undefined
   }
 
   /** Opens it, if it is not open or about to be. */
@@ -62,13 +80,6 @@ export class ReconnectingChannel {
     this.#state = 'waiting'
     // Clients that lost one server together should not come back together.
     this.#later(wait * (0.5 + this.#options.random() / 2), () => this.#open())
-  }
-
-  /** Sends, if it is open. */
-  send(chunks: readonly Buffer[]): boolean {
-    if (this.#state !== 'open') return false
-    this.#channel?.send(chunks)
-    return true
   }
 
   /** Gives up the connection, which seems to lead nowhere, and tries another one. */
@@ -89,7 +100,7 @@ export class ReconnectingChannel {
   #open(): void {
     this.#state = 'connecting'
     this.#later(this.#options.connectMs, () => this.renew(new Error('no connection in time')))
-    const channel: Channel = this.#kind.open({
+    const channel: C = this.#kind.open({
       opened: () => {
         if (this.#channel !== channel) return
         this.#cancelTimer()
