@@ -56,6 +56,7 @@ async function serve() {
   process.on('message', (what) => {
     if (what === 'cpu') process.send({ cpu: process.cpuUsage(before) })
   })
+  process.on('disconnect', () => process.exit())
   process.send({ port: listener.address.port, plainPort: plain.address().port })
 }
 

@@ -37,6 +37,8 @@ export interface ListenWsOptions extends WsServerOptions {
 const KEEP_ALIVE_MS = 60_000
 const HEADER_BYTES = 8 * 1024
 const HTTP_TIMEOUT_MS = 10_000
+/** What somebody may send before it has said who it is, with what HTTP wants. */
+const STRANGER_BYTES = 64 * 1024
 /** One that was there before closes, or a browser asks for something: they are let in to be told so. */
 const SPARE_CONNECTIONS = 64
 
@@ -164,13 +166,18 @@ export class WsListener {
     socket.once('close', () => this.#sockets.delete(socket))
     const { awake } = this.#options
     const { clock } = this.server
-    this.server.accept(
+    const accepted = this.server.accept(
       (events) => new WsSocket(webSocket, { carrier: socket, meter: () => socket, clock, awake }, events),
       name,
       () => {
         this.#connections--
       },
     )
+    const guard = () => {
+      if (!this.server.isStranger(accepted)) socket.off('data', guard)
+      else if (socket.bytesRead > STRANGER_BYTES) socket.destroy()
+    }
+    socket.on('data', guard)
   }
 
   #dropped(name: string): void {

@@ -78,8 +78,13 @@ export class WsServer {
     return this.#handshakes.size < this.limits.handshakes
   }
 
+  /** It has not said yet who it is. */
+  isStranger(socket: WsSocket): boolean {
+    return this.#handshakes.has(socket)
+  }
+
   /** Somebody has connected: how the socket is opened is the caller's. Returns what its events mean. */
-  accept(open: (events: WsSocketEvents) => WsSocket, name: string, closed: () => void): void {
+  accept(open: (events: WsSocketEvents) => WsSocket, name: string, closed: () => void): WsSocket {
     const { limits, instance, clock } = this
     const { calls, messageBytes } = limits
     const handshake = new ServerHandshake({
@@ -114,6 +119,7 @@ export class WsServer {
       over(new HandshakeError('it did not say in time who it is'))
     })
     this.#handshakes.set(socket, cancel)
+    return socket
   }
 
   /** Ends all connections, and forgets everybody. Calls in progress are aborted. */

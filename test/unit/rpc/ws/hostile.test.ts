@@ -167,6 +167,26 @@ describe('the server', () => {
     await isWell(it)
   })
 
+  it('takes little of who has not said who it is', async () => {
+    const it = await setup({ limits: { handshakeMs: 1e6 } })
+    const socket = connect(it.listener.address.port, '127.0.0.1')
+    socket.on('error', () => {})
+    const lines = [
+      'GET / HTTP/1.1',
+      'host: a',
+      'connection: upgrade',
+      'upgrade: websocket',
+      'sec-websocket-version: 13',
+    ]
+    lines.push('sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==', 'sec-websocket-protocol: proteus.1')
+    socket.write(`${lines.join('\r\n')}\r\n\r\n`)
+    await once(socket, 'data')
+    // A message of a megabyte, allowed for others, of which a part comes.
+    socket.write(Buffer.concat([Buffer.from('82ff000000000010000000000000', 'hex'), Buffer.alloc(100_000)]))
+    await until(() => socket.closed)
+    await isWell(it)
+  })
+
   it('waits only so long for the handshake, and for so many', async () => {
     const it = await setup({ limits: { handshakeMs: 300, handshakes: 2 } })
     const peers = [raw(it), raw(it)]
