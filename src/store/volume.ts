@@ -6,6 +6,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import fs, { constants } from 'node:fs'
 import { type Clock, hostClock } from '../host/clock.ts'
+import { type Disk, hostDisk } from '../host/disk.ts'
 import {
   type AttributeChanges,
   type Attributes,
@@ -14,13 +15,12 @@ import {
   timespecFromMs,
 } from '../posix/attributes.ts'
 import { type Credentials, MAY_EXEC, ROOT_CREDENTIALS } from '../posix/credentials.ts'
-import { FsError } from '../posix/errors.ts'
+import { FsError, withFsErrors } from '../posix/errors.ts'
 import { isRegular, NAME_MAX, S_IFDIR, S_IFMT, S_IFREG } from '../posix/mode.ts'
 import { ContentFiles, contentPath } from './content-files.ts'
 import { ContentRemoval } from './content-removal.ts'
 import * as contents from './contents.ts'
 import { create, createTemporary, link, type NewNodeOptions } from './create.ts'
-import { type Disk, hostDisk, withFsErrors } from './disk.ts'
 import { Entries, type ListedEntry } from './entries.ts'
 import { BLOCK_SIZE, insertParameters, newInode } from './inode.ts'
 import { INODE_LIMIT, Inodes } from './inodes.ts'

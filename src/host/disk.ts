@@ -1,8 +1,7 @@
-// The host's file system as the store uses it: the few calls that the journal and content files need.
+// The host's file system as those use it who keep content in plain files: the store and the whole-file cache.
 // A test passes its own `Disk` to inject ENOSPC, EIO and torn writes.
 import fs from 'node:fs'
-import { addon } from '../host/addon.ts'
-import { FsError } from '../posix/errors.ts'
+import { addon } from './addon.ts'
 
 /** What `Disk.stat` fills in, by index. */
 export const STAT = {
@@ -64,24 +63,6 @@ export interface Disk {
   syncFileSystem(path: string): Promise<void>
   /** unlink(2) away from the event loop: freeing a long file takes long. */
   unlinkLater(path: string): Promise<void>
-}
-
-/** The same calls, which fail with FsError. */
-export function withFsErrors(disk: Disk): Disk {
-  const wrap =
-    (call: (...parameters: never[]) => unknown) =>
-    (...parameters: never[]): unknown => {
-      try {
-        const result = call.apply(disk, parameters)
-        if (!(result instanceof Promise)) return result
-        return result.catch((error: unknown) => {
-          throw FsError.from(error)
-        })
-      } catch (error) {
-        throw FsError.from(error)
-      }
-    }
-  return Object.fromEntries(Object.entries(disk).map(([name, call]) => [name, wrap(call)])) as unknown as Disk
 }
 
 export const hostDisk: Disk = {
