@@ -57,6 +57,10 @@ export interface Disk {
   makeDirectory(path: string): void
   unlink(path: string): void
   space(path: string): HostSpace
+  /** `read` away from the event loop, for what may have to come from the device. */
+  readLater(fd: number, into: Uint8Array, position: number): Promise<number>
+  /** `write` away from the event loop: the kernel makes whoever writes much wait for the device. */
+  writeLater(fd: number, data: Uint8Array, position: number): Promise<number>
   /** fsync(2), or fdatasync(2) with `dataOnly`. */
   sync(fd: number, dataOnly: boolean): Promise<void>
   /** Resolves when everything written to the file system of `path` is on stable storage: syncfs(2). */
@@ -95,6 +99,14 @@ export const hostDisk: Disk = {
       freeFiles: ffree,
     }
   },
+  readLater: (fd, into, position) =>
+    new Promise((resolve, reject) => {
+      fs.read(fd, into, 0, into.length, position, (error, count) => (error ? reject(error) : resolve(count)))
+    }),
+  writeLater: (fd, data, position) =>
+    new Promise((resolve, reject) => {
+      fs.write(fd, data, 0, data.length, position, (error, count) => (error ? reject(error) : resolve(count)))
+    }),
   sync: (fd, dataOnly) =>
     new Promise((resolve, reject) => {
       const done = (error: Error | null) => (error ? reject(error) : resolve())
