@@ -5,7 +5,7 @@ import { FsError } from '../../../../src/posix/errors.ts'
 import { type FileRecord, newFile, type Stamp } from '../../../../src/vfs/whole-files/files.ts'
 import { isKept, Ledger } from '../../../../src/vfs/whole-files/ledger.ts'
 
-const LIMITS = { bytes: 100, files: 6 }
+const LIMITS = { bytes: 100, files: 4 }
 const stamp: Stamp = { size: 0, mtimeSec: 0, mtimeNsec: 0 }
 
 type Event =
