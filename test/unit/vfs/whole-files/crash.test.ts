@@ -43,6 +43,8 @@ interface Image {
   /** What is on record for certain, and what was known before the step under way: indices of `history`. */
   readonly durable: number
   readonly before: number
+  /** No file after a restart may have a number up to this. */
+  readonly lastNumber: number
 }
 
 class Run {
@@ -69,7 +71,14 @@ class Run {
 
   watch(at: string): void {
     const { directory, history } = this
-    this.images.push({ directory: imageOf(directory), at, durable: this.#durable, before: history.length - 1 })
+    const lastNumber = Math.max(0, ...[...this.#cache.files()].map(({ number }) => number))
+    this.images.push({
+      directory: imageOf(directory),
+      at,
+      durable: this.#durable,
+      before: history.length - 1,
+      lastNumber,
+    })
   }
 
   async step(): Promise<void> {
@@ -182,7 +191,7 @@ class Run {
   }
 
   /** An image is what was on record at one moment since the last record that was certain, and nothing else. */
-  async check({ directory, at, durable, before }: Image): Promise<void> {
+  async check({ directory, at, durable, before, lastNumber }: Image): Promise<void> {
     const again = await openCache(directory, { limits: LIMITS })
     const window = this.history.slice(durable, before + 2)
     const [known, next] = [this.history[before], this.history[before + 1]]
@@ -213,7 +222,12 @@ class Run {
       opened.release()
     }
     await again.settled()
+    const current = [...again.files()].filter((file) => file.current).map(({ key }) => key)
+    expect(new Set(current).size, at).toBe(current.length)
     expect(filesIn(directory).map(Number).sort()).toEqual([...again.files()].map(({ number }) => number).sort())
+    for (const { key, pinned } of [...again.files()]) if (pinned) again.pin(key, false)
+    for (const file of again.dirty()) again.discard(file)
+    expect(again.fetch('new', { version: 1, length: 1 }).file.number).toBeGreaterThan(lastNumber)
     await again.close()
   }
 }
@@ -252,7 +266,7 @@ async function simulate(number: number): Promise<void> {
   const last = run
   run = undefined
   await cache.close()
-  expect(images.length).toBeGreaterThan(30)
+  expect(images.length).toBeGreaterThan(10)
   for (const image of images) await last.check(image)
 }
 
