@@ -1,5 +1,6 @@
-// Takes files off the disk, away from the event loop.
+// Takes files off the disk: short ones at once, long ones away from the event loop, since freeing them takes long.
 import type { Disk } from '../../host/disk.ts'
+import { FsError } from '../../posix/errors.ts'
 import type { Descriptors } from './descriptors.ts'
 import type { FileRecord } from './files.ts'
 
@@ -9,6 +10,8 @@ export interface RemovalsOptions {
   readonly path: (number: number) => string
   readonly onBackgroundError: (error: Error) => void
 }
+
+const SHORT_BYTES = 1 << 20
 
 /** What cannot be removed is reported, and found again as a stray at the next start. */
 export class Removals {
@@ -20,10 +23,21 @@ export class Removals {
   }
 
   remove(files: readonly FileRecord[]): void {
-    if (files.length === 0) return
-    const { descriptors, path } = this.#options
+    const { disk, descriptors, path, onBackgroundError } = this.#options
     descriptors.closeAll(files)
-    void this.removeNames(files.map(({ number }) => path(number)))
+    const long: string[] = []
+    for (const { number, allocatedBytes } of files) {
+      if (allocatedBytes > SHORT_BYTES) {
+        long.push(path(number))
+        continue
+      }
+      try {
+        disk.unlink(path(number))
+      } catch (error) {
+        if (!(error instanceof FsError) || error.code !== 'ENOENT') onBackgroundError(error as Error)
+      }
+    }
+    if (long.length > 0) void this.removeNames(long)
   }
 
   /** Resolves when they are gone, or could not be removed. */

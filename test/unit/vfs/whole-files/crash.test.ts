@@ -251,7 +251,7 @@ async function simulate(number: number): Promise<void> {
       hostDisk.write(fd, chance() < 0.2 ? data.subarray(0, data.length >> 1 || 1) : data, at),
     ),
     utimens: watched('utimens', hostDisk.utimens),
-    unlinkLater: watched('unlink', async (path: string) => hostDisk.unlink(path)),
+    unlink: watched('unlink', hostDisk.unlink),
     sync: async () => {},
   })
   const cache = await openCache(directory, { disk, clock, limits: LIMITS, idleDescriptors: 2 })
