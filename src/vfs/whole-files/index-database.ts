@@ -17,6 +17,8 @@ import { isKept } from './ledger.ts'
 const NUMBERS = 1024
 /** Rows that wait at most: beyond, they are written at once. */
 const BATCH_ROWS = 500
+/** Bytes of files that wait to leave the disk, at most. */
+const BATCH_BYTES = 16 << 20
 /** Rows written after which SQLite's log is written back. */
 const CHECKPOINT_ROWS = 2000
 /** How long times of last use wait for other rows to go with, in milliseconds. */
@@ -47,6 +49,7 @@ export class CacheIndex {
   /** Numbers whose rows go, and the files that leave the disk after them. */
   #gone = new Set<number>()
   #removable = new Set<FileRecord>()
+  #removableBytes = 0
   #touched = new Set<FileRecord>()
   #cancelBatch: (() => void) | undefined
   /** The last transaction failed: the next one is tried when its time has come. */
@@ -111,6 +114,7 @@ export class CacheIndex {
       this.#touched.delete(file)
       this.#gone.add(file.number)
       this.#removable.add(file)
+      this.#removableBytes += file.allocatedBytes
     }
     if (files.length > 0) this.#later()
   }
@@ -145,6 +149,7 @@ export class CacheIndex {
     this.#changed.clear()
     this.#gone.clear()
     this.#removable.clear()
+    this.#removableBytes = 0
     this.#touched.clear()
     this.#options.onGone(gone)
     this.#rowsInLog += rows
@@ -178,7 +183,8 @@ export class CacheIndex {
   }
 
   #later(): void {
-    if (!this.#failed && this.#changed.size + this.#gone.size >= BATCH_ROWS) this.flushInBackground()
+    const isFull = this.#changed.size + this.#gone.size >= BATCH_ROWS || this.#removableBytes > BATCH_BYTES
+    if (isFull && !this.#failed) this.flushInBackground()
     else this.#cancelBatch ??= this.#options.clock.after(this.#options.batchMs, () => this.flushInBackground())
   }
 
