@@ -126,3 +126,13 @@ export const hostDisk: Disk = {
       fs.unlink(path, (error) => (error && error.code !== 'ENOENT' ? reject(error) : resolve()))
     }),
 }
+
+/** Resolves when the names in a directory are on stable storage. */
+export async function syncDirectory(disk: Disk, path: string): Promise<void> {
+  const fd = disk.open(path, fs.constants.O_RDONLY)
+  try {
+    await disk.sync(fd, false)
+  } finally {
+    disk.close(fd)
+  }
+}

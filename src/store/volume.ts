@@ -4,9 +4,8 @@
 // Promise: what an operation has returned survives the death of the process at any moment (metadata.ts says how); what
 // `fsync` or `sync` has resolved for survives loss of power.
 import { randomBytes, randomInt } from 'node:crypto'
-import { constants } from 'node:fs'
 import { type Clock, hostClock } from '../host/clock.ts'
-import { type Disk, hostDisk } from '../host/disk.ts'
+import { type Disk, hostDisk, syncDirectory } from '../host/disk.ts'
 import { DatabaseBusy, forgetOwner, noteOwner, ownerOf } from '../host/exclusive-database.ts'
 import {
   type AttributeChanges,
@@ -515,13 +514,4 @@ function readUsage(metadata: Metadata): Usage {
 function setMeta(metadata: Metadata, key: string, value: Parameter): void {
   metadata.run(SET_META, [key, value])
   metadata.commit()
-}
-
-async function syncDirectory(disk: Disk, path: string): Promise<void> {
-  const fd = disk.open(path, constants.O_RDONLY)
-  try {
-    await disk.sync(fd, false)
-  } finally {
-    disk.close(fd)
-  }
 }

@@ -58,6 +58,7 @@ export class CacheIndex {
   #nextNumber: number
   #lastNumber: number
   #rowsInLog = 0
+  #closed = false
   #checkpointing: Promise<void> | undefined
 
   /** Throws an Error of one line that names the process if another one has the cache. */
@@ -121,6 +122,7 @@ export class CacheIndex {
 
   /** The file was used: worth a row only together with others. */
   touch(file: FileRecord): void {
+    if (this.#closed) return
     if (this.#touched.size === 0) {
       this.#cancelTouch ??= this.#options.clock.after(TOUCH_MS, () => {
         this.#cancelTouch = undefined
@@ -166,6 +168,7 @@ export class CacheIndex {
     try {
       this.flush()
     } finally {
+      this.#closed = true
       this.#cancelTouch?.()
       this.#cancelBatch?.()
       await this.#checkpointing
@@ -183,6 +186,7 @@ export class CacheIndex {
   }
 
   #later(): void {
+    if (this.#closed) return
     const isFull = this.#changed.size + this.#gone.size >= BATCH_ROWS || this.#removableBytes > BATCH_BYTES
     if (isFull && !this.#failed) this.flushInBackground()
     else this.#cancelBatch ??= this.#options.clock.after(this.#options.batchMs, () => this.flushInBackground())

@@ -15,7 +15,7 @@
 // release. To write: `markDirty`, write through `fd` or the kernel, `stampOf`, read and store it, `stored`.
 import { constants } from 'node:fs'
 import { type Clock, hostClock } from '../../host/clock.ts'
-import { type Disk, hostDisk } from '../../host/disk.ts'
+import { type Disk, hostDisk, syncDirectory } from '../../host/disk.ts'
 import { forgetOwner, noteOwner } from '../../host/exclusive-database.ts'
 import { FsError, withFsErrors } from '../../posix/errors.ts'
 import type { Awaitable } from '../filesystem.ts'
@@ -57,8 +57,9 @@ export class WholeFileCache {
   readonly #removals: Removals
   readonly #opening: Opening
   readonly #fetches = new Map<string, Fetch>()
-  /** Files made since the directory was last synced. */
-  #unsyncedNames = true
+  /** How many files were made, and how many of their names are on stable storage. An earlier process may have made some. */
+  #namesMade = 1
+  #namesSynced = 0
   #closed = false
 
   private constructor(parts: CacheParts, removals: Removals, options: WholeFileCacheOptions) {
@@ -90,6 +91,8 @@ export class WholeFileCache {
       const parts = { directory, disk, clock, ledger: new Ledger(limits, files), index, descriptors }
       measureDirty(parts)
       evict(parts, parts.ledger.shrink())
+      // The names of the database and its log: what is synced later is of no use without them.
+      await syncDirectory(disk, directory)
       return new WholeFileCache(parts, removals, options)
     } catch (error) {
       await index.close()
@@ -145,7 +148,7 @@ export class WholeFileCache {
       dismiss(this.#parts, ledger.abandon(file))
       throw error
     }
-    this.#unsyncedNames = true
+    this.#namesMade++
     const fetch = new Fetch(this.#parts, file, options, () => this.#fetches.delete(key))
     this.#fetches.set(key, fetch)
     return fetch
@@ -169,33 +172,42 @@ export class WholeFileCache {
     return [...this.#parts.ledger.files()].filter(({ state }) => state === 'dirty')
   }
 
-  /** See changes.ts. */
+  /** Whether the file is not what it was when it last was whole: a look at its length and mtime. */
   isChanged(file: CachedFile): boolean {
     return changes.isChanged(this.#parts, file)
   }
 
+  /** Makes a dirty file clean that was not written after all; false if it was. */
   cleanIfUnchanged(file: CachedFile): boolean {
     return changes.cleanIfUnchanged(this.#parts, file)
   }
 
+  /** Before a file is read to be stored: any later write is seen as a difference from this. */
   stampOf(file: CachedFile): Stamp {
     return changes.stampOf(this.#parts, file)
   }
 
+  /**
+   * The server has what the file was at `stamp`: it is clean, and current, with the new version. Returns false if it was
+   * written again since then; it is of the new version and still dirty. On record when this returns, if that can be.
+   */
   stored(file: CachedFile, version: changes.StoredVersion): boolean {
     const isClean = changes.stored(this.#parts, file, version)
     if (isClean && version.checksum === undefined) this.#checksums.add(file as FileRecord)
     return isClean
   }
 
+  /** Makes room for a file to grow to `bytes`. Throws ENOSPC, and evicts nothing, if there cannot be so much. */
   reserve(file: CachedFile, bytes: number): void {
     changes.reserve(this.#parts, file, bytes)
   }
 
+  /** Resolves when what was written to a file, and that it is dirty, survives loss of power. */
   sync(file: CachedFile): Promise<void> {
     return changes.sync(this.#parts, file, () => this.#syncNames())
   }
 
+  /** Notes another status of the same content, on record within `batchMs`. */
   setStatus(file: CachedFile, status: unknown): void {
     const record = requireFile(this.#parts, file)
     record.status = status ?? null
@@ -233,7 +245,7 @@ export class WholeFileCache {
     await this.#removals.idle()
   }
 
-  /** Gives up fetches; descriptors of open files are closed. */
+  /** Gives up fetches; descriptors of open files are closed. Rejects with FsError if the index could not be written. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -254,17 +266,9 @@ export class WholeFileCache {
   }
 
   async #syncNames(): Promise<void> {
-    if (!this.#unsyncedNames) return
-    const { disk, directory } = this.#parts
-    this.#unsyncedNames = false
-    const fd = disk.open(`${directory}/files`, constants.O_RDONLY)
-    try {
-      await disk.sync(fd, false)
-    } catch (error) {
-      this.#unsyncedNames = true
-      throw error
-    } finally {
-      disk.close(fd)
-    }
+    const made = this.#namesMade
+    if (made === this.#namesSynced) return
+    await syncDirectory(this.#parts.disk, `${this.#parts.directory}/files`)
+    this.#namesSynced = Math.max(this.#namesSynced, made)
   }
 }

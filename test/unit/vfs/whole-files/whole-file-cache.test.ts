@@ -90,6 +90,21 @@ describe('opening', () => {
     expect(await read(cache, 'a')).toBe('a')
   })
 
+  it('is released after the cache was closed, too', async () => {
+    const clock = new ManualClock()
+    const directory = scratch()
+    const cache = await openCache(directory, { clock })
+    await put(cache, 'f', { version: 1, content: 'old' })
+    const [old, same] = [opened(await cache.open('f')), opened(await cache.open('f'))]
+    await put(cache, 'f', { version: 2, content: 'new' })
+    const current = opened(await cache.open('f'))
+    await cache.close()
+    for (const file of [old, same, current]) file.release()
+    clock.advance(100_000)
+    expect(await read(await openCache(directory), 'f')).toBe('new')
+    expect(filesIn(directory)).toEqual(['2'])
+  })
+
   it('forgets what it is told to forget, and those who have it open keep it', async () => {
     const directory = scratch()
     const cache = await openCache(directory)
