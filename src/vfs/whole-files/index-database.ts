@@ -50,6 +50,8 @@ export class CacheIndex {
   #gone = new Set<number>()
   #removable = new Set<FileRecord>()
   #removableBytes = 0
+  /** Files whose rows, as they are written, say that they are dirty. */
+  readonly #dirtyRows = new Set<number>()
   #touched = new Set<FileRecord>()
   #cancelBatch: (() => void) | undefined
   /** The last transaction failed: the next one is tried when its time has come. */
@@ -83,7 +85,10 @@ export class CacheIndex {
 
   /** All files, the least recently used first. */
   load(): FileRecord[] {
-    return this.#database.prepare<[], Row>('SELECT * FROM file ORDER BY last_use_ms, number').raw().all().map(fileOf)
+    const rows = this.#database.prepare<[], Row>('SELECT * FROM file ORDER BY last_use_ms, number').raw().all()
+    const files = rows.map(fileOf)
+    for (const { number, state } of files) if (state === 'dirty') this.#dirtyRows.add(number)
+    return files
   }
 
   /** A number that no file ever had. Throws FsError if the database cannot be written. */
@@ -147,6 +152,11 @@ export class CacheIndex {
       throw error
     }
     this.#failed = false
+    for (const number of this.#gone) this.#dirtyRows.delete(number)
+    for (const { number, state } of this.#changed) {
+      if (state === 'dirty') this.#dirtyRows.add(number)
+      else this.#dirtyRows.delete(number)
+    }
     const gone = [...this.#removable]
     this.#changed.clear()
     this.#gone.clear()
@@ -177,10 +187,13 @@ export class CacheIndex {
     }
   }
 
-  /** Where rows cannot be written for want of space, what was evicted must go all the same: a row without a file is dropped. */
+  /**
+   * Where rows cannot be written for want of space, what was evicted must go all the same: a row without a file is dropped
+   * by the next start. Not if that row is of a dirty file: it would look as if changes were lost.
+   */
   #removeUnreplaced(): void {
     const replaced = new Set([...this.#changed].map(({ key }) => key))
-    const gone = [...this.#removable].filter(({ key }) => !replaced.has(key))
+    const gone = [...this.#removable].filter(({ key, number }) => !replaced.has(key) && !this.#dirtyRows.has(number))
     for (const file of gone) this.#removable.delete(file)
     this.#options.onGone(gone)
   }

@@ -8,7 +8,8 @@ import type { Fetch } from '../../../../src/vfs/whole-files/fetch.ts'
 import { OpenFile } from '../../../../src/vfs/whole-files/parts.ts'
 import type { WholeFileCache } from '../../../../src/vfs/whole-files/whole-file-cache.ts'
 import { random, seed } from '../../../support/random.ts'
-import { diskWith, filesIn, ManualClock, openCache, read, scratch } from './cache-fixture.ts'
+import { failSqlite } from '../../store/sqlite-faults.ts'
+import { diskWith, fail, filesIn, ManualClock, openCache, read, scratch } from './cache-fixture.ts'
 
 const from = seed()
 /** How many seeds; PROTEUS_ROUNDS asks for more. */
@@ -232,11 +233,15 @@ class Run {
   }
 }
 
-async function simulate(number: number): Promise<void> {
+/** With `faults`, the host and SQLite fail now and then. */
+async function simulate(number: number, faults: boolean): Promise<void> {
   const chance = random(number)
   const directory = scratch()
   const clock = new ManualClock()
   let run: Run | undefined
+  const maybeFail = () => {
+    if (faults && run && chance() < 0.05) fail(chance() < 0.5 ? 'ENOSPC' : 'EIO')
+  }
   const watched =
     <T extends unknown[], R>(name: string, call: (...args: T) => R) =>
     (...args: T): R => {
@@ -246,22 +251,40 @@ async function simulate(number: number): Promise<void> {
       return result
     }
   const disk = diskWith({
-    open: watched('open', hostDisk.open),
-    write: watched('write', (fd: number, data: Uint8Array, at: number) =>
-      hostDisk.write(fd, chance() < 0.2 ? data.subarray(0, data.length >> 1 || 1) : data, at),
-    ),
-    utimens: watched('utimens', hostDisk.utimens),
+    open: watched('open', (path: string, flags: number, mode?: number) => {
+      if ((flags & fs.constants.O_EXCL) !== 0) maybeFail()
+      return hostDisk.open(path, flags, mode)
+    }),
+    write: watched('write', (fd: number, data: Uint8Array, at: number) => {
+      maybeFail()
+      return hostDisk.write(fd, chance() < 0.2 ? data.subarray(0, data.length >> 1 || 1) : data, at)
+    }),
+    utimens: watched('utimens', (...parameters: Parameters<typeof hostDisk.utimens>) => {
+      maybeFail()
+      hostDisk.utimens(...parameters)
+    }),
     unlink: watched('unlink', hostDisk.unlink),
     sync: async () => {},
   })
-  const cache = await openCache(directory, { disk, clock, limits: LIMITS, idleDescriptors: 2 })
-  run = new Run(directory, cache, chance, clock)
-  for (let n = 0; n < STEPS; n++) {
-    await run.step()
-    if (chance() < 0.15) run.watch('between steps')
-    if (chance() < 0.2) await turn()
+  const onBackgroundError = (error: Error) => {
+    if (!faults) throw error
   }
-  // After the last step, no more is known.
+  const cache = await openCache(directory, { disk, clock, limits: LIMITS, idleDescriptors: 2, onBackgroundError })
+  const restore = failSqlite(
+    () => faults && run !== undefined && chance() < 0.05,
+    () => chance() < 0.5,
+  )
+  try {
+    run = new Run(directory, cache, chance, clock)
+    for (let n = 0; n < STEPS; n++) {
+      await run.step()
+      if (chance() < 0.15) run.watch('between steps')
+      if (chance() < 0.2) await turn()
+    }
+  } finally {
+    restore()
+  }
+  // What comes after the last step is not known any more.
   const { images } = run
   const last = run
   run = undefined
@@ -270,10 +293,14 @@ async function simulate(number: number): Promise<void> {
   for (const image of images) await last.check(image)
 }
 
+const seeds = Array.from({ length: ROUNDS }, (_, n) => from + n)
+
 describe(`kill -9 of a whole-file cache (PROTEUS_SEED=${from})`, () => {
-  it.each(Array.from({ length: ROUNDS }, (_, n) => from + n))(
+  it.each(seeds)(
     'leaves an old or a new version, whole, and all unstored changes, seed %i',
-    simulate,
+    (number) => simulate(number, false),
     240_000,
   )
+
+  it.each(seeds)('does so where the host fails now and then, seed %i', (number) => simulate(number, true), 240_000)
 })
