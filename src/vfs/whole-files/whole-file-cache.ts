@@ -56,7 +56,7 @@ export class WholeFileCache {
   readonly #checksums: ChecksumQueue
   readonly #removals: Removals
   readonly #opening: Opening
-  readonly #fetches = new Map<string, Fetch>()
+  readonly #fetches = new Map<string, Fetch[]>()
   /** How many files were made, and how many of their names are on stable storage. An earlier process may have made some. */
   #namesMade = 1
   #namesSynced = 0
@@ -131,12 +131,12 @@ export class WholeFileCache {
   }
 
   /**
-   * Begins to fetch a version of `key`. Throws FsError: ENOSPC if it does not fit (then nothing is evicted), EBUSY if a
-   * fetch of the key is under way (see `fetching`).
+   * Begins to fetch a version of `key`. Throws FsError: ENOSPC if it does not fit (then nothing is evicted), EBUSY if this
+   * version is being fetched (see `fetching`). A fetch of another version goes on for those who have it open.
    */
   fetch(key: string, { version, status, ...options }: FetchRequest): Fetch {
     if (this.#closed) throw new FsError('EBADF', 'the cache is closed')
-    if (this.#fetches.has(key)) throw new FsError('EBUSY', 'a fetch of this file is under way')
+    if (this.fetching(key, version)) throw new FsError('EBUSY', 'a fetch of this version is under way')
     const { length } = options
     if (!Number.isSafeInteger(length) || length < 0) throw new FsError('EINVAL', `a length of ${length} bytes`)
     const { ledger, index, descriptors } = this.#parts
@@ -149,14 +149,24 @@ export class WholeFileCache {
       throw error
     }
     this.#namesMade++
-    const fetch = new Fetch(this.#parts, file, options, () => this.#fetches.delete(key))
-    this.#fetches.set(key, fetch)
+    const fetch: Fetch = new Fetch(this.#parts, file, options, () => this.#ended(fetch))
+    const others = this.#fetches.get(key)
+    if (others) others.push(fetch)
+    else this.#fetches.set(key, [fetch])
     return fetch
   }
 
-  /** The fetch of `key` that is under way. */
-  fetching(key: string): Fetch | undefined {
-    return this.#fetches.get(key)
+  /** The fetch of `key` that is under way: of `version`, or the one that began last. */
+  fetching(key: string, version?: number): Fetch | undefined {
+    const fetches = this.#fetches.get(key)
+    return version === undefined ? fetches?.at(-1) : fetches?.find(({ file }) => file.version === version)
+  }
+
+  #ended(fetch: Fetch): void {
+    const { key } = fetch.file
+    const others = this.#fetches.get(key)?.filter((other) => other !== fetch) ?? []
+    if (others.length > 0) this.#fetches.set(key, others)
+    else this.#fetches.delete(key)
   }
 
   /**
@@ -250,7 +260,7 @@ export class WholeFileCache {
     if (this.#closed) return
     this.#closed = true
     const { index, descriptors, ledger, directory } = this.#parts
-    const ending = [...this.#fetches.values()].map((fetch) => {
+    const ending = [...this.#fetches.values()].flat().map((fetch) => {
       const { writing } = fetch
       fetch.abort('the cache is closed')
       return writing

@@ -57,7 +57,7 @@ class Run {
   readonly #cache: WholeFileCache
   readonly #chance: () => number
   readonly #clock: ManualClock
-  readonly #fetches = new Map<string, Fetch>()
+  readonly #fetches = new Map<number, Fetch>()
   readonly #open: OpenFile[] = []
   #version = 0
   #durable = 0
@@ -123,16 +123,16 @@ class Run {
     const version = ++this.#version
     const content = this.#content(key, version)
     const fetch = this.#cache.fetch(key, { version, length: content.length, status: version })
-    this.#fetches.set(key, fetch)
+    this.#fetches.set(version, fetch)
     await fetch.write(Buffer.from(content.slice(0, content.length >> 1)))
   }
 
   async #end(): Promise<void> {
-    const [key, fetch] = this.#pickOf([...this.#fetches]) ?? []
-    if (!key || !fetch) return
-    this.#fetches.delete(key)
+    const [version, fetch] = this.#pickOf([...this.#fetches]) ?? []
+    if (!version || !fetch) return
+    this.#fetches.delete(version)
     if (this.#chance() < 0.2) return fetch.abort()
-    const content = this.contents.get(`${key}@${fetch.file.version}`) ?? ''
+    const content = this.contents.get(`${fetch.file.key}@${version}`) ?? ''
     await fetch.write(Buffer.from(content.slice(content.length >> 1)))
     fetch.commit()
   }

@@ -149,13 +149,30 @@ describe('a fetch', () => {
     expect(cache.fetching('f')).toBeUndefined()
   })
 
-  it('that ends after a newer one began is not what opens get', async () => {
+  it('of an older version goes on for those who have it open, and is not what opens get after the newer one', async () => {
+    const directory = scratch()
+    const cache = await openCache(directory)
+    const old = cache.fetch('f', { version: 1, length: 3 })
+    const reader = old.open()
+    const newer = cache.fetch('f', { version: 2, length: 5 })
+    expect(cache.fetching('f')).toBe(newer)
+    expect(cache.fetching('f', 1)).toBe(old)
+    expect(cache.fetching('f', 3)).toBeUndefined()
+    await newer.write(Buffer.from('newer'))
+    newer.commit()
+    expect(cache.fetching('f')).toBe(old)
+    await old.write(Buffer.from('old'))
+    old.commit()
+    expect(cache.fetching('f')).toBeUndefined()
+    expect(textOf(reader)).toBe('old')
+    expect(await read(cache, 'f', 2)).toBe('newer')
+    reader.release()
+    cache.flush()
+    expect(filesIn(directory)).toEqual(['2'])
+  })
+
+  it('does not take the place of what was stored since it began', async () => {
     const cache = await openCache(scratch())
-    const fetch = cache.fetch('f', { version: 1, length: 3 })
-    await fetch.write(Buffer.from('old'))
-    await put(cache, 'g', { version: 1, content: '' })
-    // The mode gives up on the first and, because a break came, stores what it has made of another copy meanwhile.
-    fetch.abort()
     await put(cache, 'f', { version: 3, content: 'base' })
     const { file, fd } = opened(await cache.open('f'))
     cache.markDirty(file)
