@@ -76,13 +76,18 @@ export function reserve(parts: CacheParts, cached: CachedFile, bytes: number): v
 
 /** Resolves when the file's bytes and its row survive loss of power. */
 export async function sync(parts: CacheParts, cached: CachedFile, syncDirectory: () => Promise<void>): Promise<void> {
-  const opened = openFile(parts, requireFile(parts, cached))
+  const file = requireFile(parts, cached)
+  const opened = openFile(parts, file)
   try {
-    await parts.disk.sync(opened.fd, true)
+    const stamp = takeStamp(parts, file)
+    // The mtime, too: a restart goes by it.
+    await parts.disk.sync(opened.fd, false)
+    await syncDirectory()
+    file.synced = stamp
+    if (parts.ledger.file(file.number)) parts.index.save(file)
   } finally {
     opened.release()
   }
-  await syncDirectory()
   await parts.index.sync()
 }
 

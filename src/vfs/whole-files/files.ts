@@ -51,6 +51,10 @@ export interface FileRecord {
   /** Its content was seen to be right since the cache was opened. */
   verified: boolean
   damage: Damage | undefined
+  /** What of it is on stable storage; undefined: perhaps nothing. */
+  synced: Stamp | undefined
+  /** Dirty, and not synced when the host stopped: parts of what was written may be lost. */
+  doubtful: boolean
   /** When its content was asked for, or stored: a later one is at least as new. */
   order: number
   /** Open for reading and writing; -1: not open. */
@@ -84,6 +88,8 @@ export function newFile({ number, key, version, status = null }: NewFile): FileR
     opens: 0,
     verified: false,
     damage: undefined,
+    synced: undefined,
+    doubtful: false,
     order: 0,
     fd: -1,
   }

@@ -10,7 +10,7 @@ import type { Disk } from '../../host/disk.ts'
 import { DatabaseBusy, openExclusive, ownerOf } from '../../host/exclusive-database.ts'
 import { FsError } from '../../posix/errors.ts'
 import type { FileRecord } from './files.ts'
-import { DATABASE, fileOf, type Row, rowOf } from './index-rows.ts'
+import { DATABASE, fileOf, ROW_LENGTH, type Row, rowOf } from './index-rows.ts'
 import { isKept } from './ledger.ts'
 
 /** File numbers taken from the database in one go. */
@@ -70,11 +70,12 @@ export class CacheIndex {
     const path = `${directory}/index.db`
     const database = open(path, directory)
     this.#database = database
-    this.#put = database.prepare(`REPLACE INTO file VALUES (${Array.from({ length: 14 }, () => '?').join()})`)
+    this.#put = database.prepare(`REPLACE INTO file VALUES (${Array.from({ length: ROW_LENGTH }, () => '?').join()})`)
     this.#remove = database.prepare('DELETE FROM file WHERE number = ?')
     this.#touch = database.prepare('UPDATE file SET last_use_ms = ? WHERE number = ?')
-    this.#reserve = database.prepare('UPDATE numbers SET next = ?')
-    this.#nextNumber = this.#lastNumber = database.prepare<[], number>('SELECT next FROM numbers').pluck().get() ?? 1
+    this.#reserve = database.prepare('UPDATE host SET next_number = ?')
+    this.#nextNumber = this.#lastNumber =
+      database.prepare<[], number>('SELECT next_number FROM host').pluck().get() ?? 1
     this.#write = database.transaction(() => {
       for (const number of this.#gone) this.#remove.run(number)
       for (const file of this.#changed) this.#put.run(...rowOf(file))
@@ -89,6 +90,21 @@ export class CacheIndex {
     const files = rows.map(fileOf)
     for (const { number, state } of files) if (state === 'dirty') this.#dirtyRows.add(number)
     return files
+  }
+
+  /** Which start of the host the cache was last used in; empty: none. */
+  get boot(): string {
+    return this.#database.prepare<[], string>('SELECT boot FROM host').pluck().get() ?? ''
+  }
+
+  /** After all rows that wait. If it cannot be written, the next start of the cache takes the host for restarted again. */
+  setBoot(boot: string): void {
+    try {
+      this.flush()
+      attempt(() => this.#database.prepare('UPDATE host SET boot = ?').run(boot))
+    } catch (error) {
+      this.#options.onBackgroundError(error as Error)
+    }
   }
 
   /** A number that no file ever had. Throws FsError if the database cannot be written. */
@@ -233,6 +249,9 @@ function open(path: string, directory: string): SqliteDatabase.Database {
   try {
     return openExclusive(path, DATABASE)
   } catch (error) {
+    if (error instanceof SqliteDatabase.SqliteError) {
+      throw new Error(`the index of the cache ${directory} cannot be read: ${error.message}`, { cause: error })
+    }
     if (!(error instanceof DatabaseBusy)) throw error
     throw new Error(`the cache ${directory} is in use by ${ownerOf(directory)}`, { cause: error })
   }

@@ -5,8 +5,8 @@ export const DATABASE = {
   what: 'the cache',
   format: 1,
   schema: `
-    CREATE TABLE numbers (next INTEGER NOT NULL) STRICT;
-    INSERT INTO numbers VALUES (1);
+    CREATE TABLE host (next_number INTEGER NOT NULL, boot TEXT NOT NULL) STRICT;
+    INSERT INTO host VALUES (1, '');
     CREATE TABLE file (
       number INTEGER PRIMARY KEY,
       key TEXT NOT NULL,
@@ -21,7 +21,9 @@ export const DATABASE = {
       status TEXT NOT NULL,
       note TEXT NOT NULL,
       pinned INTEGER NOT NULL,
-      last_use_ms REAL NOT NULL
+      last_use_ms REAL NOT NULL,
+      synced TEXT NOT NULL,
+      doubtful INTEGER NOT NULL
     ) STRICT;
   `,
   pragmas: [
@@ -46,7 +48,11 @@ export type Row = [
   string,
   number,
   number,
+  string,
+  number,
 ]
+
+export const ROW_LENGTH = 16
 
 export function rowOf(file: CachedFile): Row {
   const { number, key, version, state, current, stamp, allocatedBytes, checksum, pinned, lastUseMs } = file
@@ -66,6 +72,8 @@ export function rowOf(file: CachedFile): Row {
     ...texts,
     pinned ? 1 : 0,
     lastUseMs,
+    JSON.stringify(file.synced ?? null),
+    file.doubtful ? 1 : 0,
   ]
 }
 
@@ -81,5 +89,7 @@ export function fileOf(row: Row): FileRecord {
     note: JSON.parse(note),
     pinned: row[12] === 1,
     lastUseMs: row[13],
+    synced: JSON.parse(row[14]) ?? undefined,
+    doubtful: row[15] === 1,
   }
 }

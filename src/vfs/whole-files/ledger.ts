@@ -138,6 +138,7 @@ export class Ledger {
     if (!changedSince) {
       file.state = 'whole'
       file.note = null
+      file.doubtful = false
       file.stamp = stamp
       file.checksum = checksum
     }

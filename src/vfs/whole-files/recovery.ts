@@ -1,6 +1,6 @@
 // What an earlier process left: rows and files that belong together, and what has to go.
 import { damageBy } from './checking.ts'
-import type { FileRecord } from './files.ts'
+import { type FileRecord, sameStamp } from './files.ts'
 import type { CacheIndex } from './index-database.ts'
 import { isKept } from './ledger.ts'
 import { type CacheParts, look } from './parts.ts'
@@ -28,14 +28,20 @@ export function recover(index: CacheIndex, names: readonly string[]): Recovered 
   return { files, lost, strays: [...present] }
 }
 
-/** Dirty files may have grown since their rows were written. One that cannot be opened is damaged, and kept. */
-export function measureDirty(parts: CacheParts): void {
+/**
+ * Dirty files may have grown since their rows were written. One that cannot be opened is damaged, and kept. `restarted`: the
+ * host was; then what was not synced is in doubt.
+ */
+export function measureDirty(parts: CacheParts, restarted: boolean): void {
   for (const file of parts.ledger.files()) {
     if (file.state !== 'dirty' || file.damage !== undefined) continue
     try {
       parts.descriptors.open(file)
-      look(parts, file)
+      const stamp = look(parts, file)
       parts.descriptors.idle(file)
+      if (!restarted || (file.synced !== undefined && sameStamp(stamp, file.synced))) continue
+      file.doubtful = true
+      parts.index.save(file)
     } catch (error) {
       file.damage = damageBy(error)
     }

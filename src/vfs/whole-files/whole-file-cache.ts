@@ -13,7 +13,7 @@
 //
 // A version of a file is a file of its own on the disk; one that is replaced while it is open stays until its last
 // release. To write: `markDirty`, write through `fd` or the kernel, `stampOf`, read and store it, `stored`.
-import { constants } from 'node:fs'
+import fs, { constants } from 'node:fs'
 import { type Clock, hostClock } from '../../host/clock.ts'
 import { type Disk, hostDisk, syncDirectory } from '../../host/disk.ts'
 import { forgetOwner, noteOwner } from '../../host/exclusive-database.ts'
@@ -39,6 +39,8 @@ export interface WholeFileCacheOptions {
   readonly idleDescriptors?: number
   /** How long a row of the index may wait for others, in milliseconds. Default 500. */
   readonly batchMs?: number
+  /** Names the present start of the host. Default: what Linux says. */
+  readonly bootId?: string
   /** Told of failures that no caller waits for. Default: they are dropped. */
   readonly onBackgroundError?: (error: Error) => void
   /** A file's content was found to be wrong. A clean one is gone from the cache then; a dirty one stays. */
@@ -89,7 +91,10 @@ export class WholeFileCache {
       index.remove(lost)
       await removals.removeNames(strays.map((name) => `${directory}/files/${name}`))
       const parts = { directory, disk, clock, ledger: new Ledger(limits, files), index, descriptors }
-      measureDirty(parts)
+      const { bootId = hostBootId() } = options
+      const restarted = index.boot !== bootId
+      measureDirty(parts, restarted)
+      if (restarted) index.setBoot(bootId)
       evict(parts, parts.ledger.shrink())
       // The names of the database and its log: what is synced later is of no use without them.
       await syncDirectory(disk, directory)
@@ -177,7 +182,10 @@ export class WholeFileCache {
     changes.markDirty(this.#parts, file, note)
   }
 
-  /** Files with changes that were not stored, current or not, also of earlier processes. */
+  /**
+   * Files with changes that were not stored, current or not, also of earlier processes: look at `damage` and `doubtful`
+   * before you store one of those.
+   */
   dirty(): CachedFile[] {
     return [...this.#parts.ledger.files()].filter(({ state }) => state === 'dirty')
   }
@@ -266,6 +274,12 @@ export class WholeFileCache {
       return writing
     })
     await Promise.allSettled([...ending, this.#opening.idle(), this.#checksums.close()])
+    // Or the host's next start would leave them in doubt. What cannot be synced is.
+    await Promise.allSettled(
+      this.dirty()
+        .filter(({ damage }) => !damage)
+        .map((file) => this.sync(file)),
+    )
     try {
       await index.close()
     } finally {
@@ -281,4 +295,9 @@ export class WholeFileCache {
     await syncDirectory(this.#parts.disk, `${this.#parts.directory}/files`)
     this.#namesSynced = Math.max(this.#namesSynced, made)
   }
+}
+
+function hostBootId(): string {
+  const path = '/proc/sys/kernel/random/boot_id'
+  return fs.existsSync(path) ? fs.readFileSync(path, 'utf8').trim() : ''
 }

@@ -1,8 +1,10 @@
 // The bounds of the whole-file cache, and a host that fails.
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { hostDisk } from '../../../../src/host/disk.ts'
+import type { WholeFileCache } from '../../../../src/vfs/whole-files/whole-file-cache.ts'
 import { random, seed } from '../../../support/random.ts'
 import { PowerLossDisk } from '../../store/power-loss-disk.ts'
 import { failSqlite } from '../../store/sqlite-faults.ts'
@@ -165,5 +167,45 @@ describe('a host that fails', () => {
       expect(['(absent)', '(damaged)', 'g'.repeat(3000)]).toContain(await read(again, 'g'))
       await again.close()
     }
+  })
+
+  it('that was restarted leaves in doubt what was not synced', async () => {
+    const directory = scratch()
+    const first = await openCache(directory, { bootId: 'one' })
+    const write = async (key: string, text: string) => {
+      if (!first.find(key)) await put(first, key, { version: 1, content: 'base' })
+      const { file, fd } = opened(await first.open(key))
+      first.markDirty(file)
+      fs.writeSync(fd, text, 0)
+      return file
+    }
+    await first.sync(await write('synced', 'x'))
+    await first.sync(await write('written since', 'x'))
+    await write('written since', 'y')
+    await write('never synced', 'x')
+    const image = () => {
+      const copy = scratch()
+      execFileSync('cp', ['-a', `${directory}/.`, copy])
+      return copy
+    }
+    const doubtful = (cache: WholeFileCache) =>
+      cache
+        .dirty()
+        .filter((file) => file.doubtful)
+        .map(({ key }) => key)
+        .sort()
+    expect(doubtful(await openCache(image(), { bootId: 'one' }))).toEqual([])
+    const copy = image()
+    const second = await openCache(copy, { bootId: 'two' })
+    expect(doubtful(second)).toEqual(['never synced', 'written since'])
+    await second.close()
+    const third = await openCache(copy, { bootId: 'three' })
+    expect(doubtful(third)).toEqual(['never synced', 'written since'])
+    const file = third.find('never synced')
+    if (!file) throw new Error('it is gone')
+    third.stored(file, { version: 2, status: null, stamp: third.stampOf(file) })
+    expect(doubtful(third)).toEqual(['written since'])
+    await first.close()
+    expect(doubtful(await openCache(directory, { bootId: 'two' }))).toEqual([])
   })
 })

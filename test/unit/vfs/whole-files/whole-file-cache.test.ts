@@ -367,6 +367,14 @@ describe('a restart', () => {
     expect([...again.files()].map(({ key }) => key).sort()).toEqual(['a', 'c', 'd'])
   })
 
+  it('says in a line which index cannot be read', async () => {
+    const directory = scratch()
+    fs.writeFileSync(join(directory, 'index.db'), 'no database at all'.repeat(1000))
+    await expect(openCache(directory)).rejects.toThrow(
+      `the index of the cache ${directory} cannot be read: file is not`,
+    )
+  })
+
   it('is refused to a second process, by the name of the first', async () => {
     const directory = scratch()
     const first = await openCache(directory)
