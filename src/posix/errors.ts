@@ -46,3 +46,21 @@ export class FsError extends Error {
     return new FsError('EIO', error instanceof Error ? error.message : String(error), { cause: error })
   }
 }
+
+/** The same calls, which throw and reject with FsError only. */
+export function withFsErrors<Calls extends object>(calls: Calls): Calls {
+  const wrap =
+    (call: (...parameters: never[]) => unknown) =>
+    (...parameters: never[]): unknown => {
+      try {
+        const result = call.apply(calls, parameters)
+        if (!(result instanceof Promise)) return result
+        return result.catch((error: unknown) => {
+          throw FsError.from(error)
+        })
+      } catch (error) {
+        throw FsError.from(error)
+      }
+    }
+  return Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, wrap(call)])) as Calls
+}

@@ -7,7 +7,7 @@
 // A content file has a number of its own, by which an inode names it: it may have been another inode's before (see
 // spare-contents.ts).
 import { constants } from 'node:fs'
-import type { Disk } from './disk.ts'
+import type { Disk } from '../host/disk.ts'
 import { GroupedCall } from './grouped-call.ts'
 import type { Inode } from './inode.ts'
 import { SpareContents } from './spare-contents.ts'

@@ -1,11 +1,11 @@
 // The inodes of a volume: found by number, kept in memory while they are used, in step with their content files, and
 // deleted when neither a name nor a user is left.
 import { randomInt } from 'node:crypto'
+import { type Disk, STAT } from '../host/disk.ts'
 import { type Attributes, compareTimespec, type Timespec, withChanges } from '../posix/attributes.ts'
 import { FsError } from '../posix/errors.ts'
 import { isDirectory, isRegular } from '../posix/mode.ts'
 import type { ContentFiles } from './content-files.ts'
-import { type Disk, STAT } from './disk.ts'
 import { type Inode, type InodeRow, inodeFromRow } from './inode.ts'
 import { InodeCache } from './inode-cache.ts'
 import type { Metadata } from './metadata.ts'

@@ -17,8 +17,8 @@
 import { constants } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr'
+import { type Disk, STAT } from '../host/disk.ts'
 import { FsError } from '../posix/errors.ts'
-import { type Disk, STAT } from './disk.ts'
 import { GroupedCall } from './grouped-call.ts'
 
 export type Parameter = number | string | Uint8Array | null

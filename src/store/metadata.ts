@@ -22,8 +22,9 @@
 import { constants } from 'node:fs'
 import SqliteDatabase from 'better-sqlite3'
 import type { Clock } from '../host/clock.ts'
+import { type Disk, STAT } from '../host/disk.ts'
+import { openExclusive } from '../host/exclusive-database.ts'
 import { FsError } from '../posix/errors.ts'
-import { type Disk, STAT } from './disk.ts'
 import type { Inode } from './inode.ts'
 import { Journal, type JournalRecord, type Parameter } from './journal.ts'
 import { KnownNames } from './known-names.ts'
@@ -116,7 +117,7 @@ export class Metadata {
    * if it is of an unknown format or damaged.
    */
   static async open(path: string, journalDirectory: string, options: MetadataOptions): Promise<Metadata> {
-    const database = openDatabase(path)
+    const database = openExclusive(path, DATABASE)
     let journal: Journal | undefined
     try {
       journal = Journal.open(options.disk, journalDirectory)
@@ -471,35 +472,17 @@ function rowWriter(database: SqliteDatabase.Database): RowWriter {
   }
 }
 
-/** The database is open in another process, or elsewhere in this one. */
-export class DatabaseBusy extends Error {
-  override readonly name = 'DatabaseBusy'
-}
-
-function openDatabase(path: string): SqliteDatabase.Database {
-  const database = new SqliteDatabase(path, { timeout: 0 })
-  try {
-    database.pragma('locking_mode = EXCLUSIVE')
-    database.pragma('journal_mode = WAL')
-    database.pragma('synchronous = FULL')
-    database.pragma('wal_autocheckpoint = 0')
+const DATABASE = {
+  what: 'the volume',
+  schema: SCHEMA,
+  format: FORMAT,
+  pragmas: [
+    'synchronous = FULL',
+    'wal_autocheckpoint = 0',
     // A batch stays in memory until it is committed: pages of it must not reach the log by themselves.
-    database.pragma('cache_spill = OFF')
-    database.pragma('cache_size = -65536')
-    const format = database.pragma('user_version', { simple: true })
-    if (format === 0) {
-      database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} PRAGMA user_version = ${FORMAT}; COMMIT`)
-    } else if (format !== FORMAT) {
-      throw new Error(`the volume has format ${format}; this version of proteus reads format ${FORMAT}`)
-    }
-    return database
-  } catch (error) {
-    database.close()
-    if (error instanceof SqliteDatabase.SqliteError && error.code.startsWith('SQLITE_BUSY')) {
-      throw new DatabaseBusy(`${path} is in use`, { cause: error })
-    }
-    throw error
-  }
+    'cache_spill = OFF',
+    'cache_size = -65536',
+  ],
 }
 
 const batchLost = (): FsError => new FsError('EIO', 'the database undid what it had been told')

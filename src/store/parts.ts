@@ -1,9 +1,9 @@
 // What a volume is made of. The operations, one file each, are functions over these.
 
 import type { Clock } from '../host/clock.ts'
+import type { Disk } from '../host/disk.ts'
 import { type Timespec, timespecFromMs } from '../posix/attributes.ts'
 import type { ContentFiles } from './content-files.ts'
-import type { Disk } from './disk.ts'
 import type { Entries } from './entries.ts'
 import type { Inodes } from './inodes.ts'
 import type { Metadata } from './metadata.ts'

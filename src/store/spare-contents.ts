@@ -1,7 +1,7 @@
 // Empty content files that wait, open, for new inodes. Making and removing a file is most of what creation and deletion
 // cost: so what deleted inodes leave behind is emptied and used again, and what was missing once is made ahead while
 // nothing else goes on.
-import type { Disk } from './disk.ts'
+import type { Disk } from '../host/disk.ts'
 
 /** How many are kept, and the largest file that is emptied rather than removed, in bytes. */
 const LIMIT = 2048

@@ -4,8 +4,9 @@
 // Promise: what an operation has returned survives the death of the process at any moment (metadata.ts says how); what
 // `fsync` or `sync` has resolved for survives loss of power.
 import { randomBytes, randomInt } from 'node:crypto'
-import fs, { constants } from 'node:fs'
 import { type Clock, hostClock } from '../host/clock.ts'
+import { type Disk, hostDisk, syncDirectory } from '../host/disk.ts'
+import { DatabaseBusy, forgetOwner, noteOwner, ownerOf } from '../host/exclusive-database.ts'
 import {
   type AttributeChanges,
   type Attributes,
@@ -14,19 +15,18 @@ import {
   timespecFromMs,
 } from '../posix/attributes.ts'
 import { type Credentials, MAY_EXEC, ROOT_CREDENTIALS } from '../posix/credentials.ts'
-import { FsError } from '../posix/errors.ts'
+import { FsError, withFsErrors } from '../posix/errors.ts'
 import { isRegular, NAME_MAX, S_IFDIR, S_IFMT, S_IFREG } from '../posix/mode.ts'
 import { ContentFiles, contentPath } from './content-files.ts'
 import { ContentRemoval } from './content-removal.ts'
 import * as contents from './contents.ts'
 import { create, createTemporary, link, type NewNodeOptions } from './create.ts'
-import { type Disk, hostDisk, withFsErrors } from './disk.ts'
 import { Entries, type ListedEntry } from './entries.ts'
 import { BLOCK_SIZE, insertParameters, newInode } from './inode.ts'
 import { INODE_LIMIT, Inodes } from './inodes.ts'
 import type { Parameter } from './journal.ts'
 import { LockService } from './lock-service.ts'
-import { DatabaseBusy, METADATA_LIMITS, Metadata, type MetadataLimits, type MetadataOptions } from './metadata.ts'
+import { METADATA_LIMITS, Metadata, type MetadataLimits, type MetadataOptions } from './metadata.ts'
 import { checkName, type NameHash, nameHash } from './names.ts'
 import { type NoticeListener, Notices } from './notices.ts'
 import type { Parts } from './parts.ts'
@@ -77,7 +77,6 @@ const DATABASE = 'volume.db'
 const JOURNAL = 'journal'
 const CONTENT = 'content'
 /** Holds the process id of whoever has the volume open, for the message to the next. The lock is SQLite's. */
-const OWNER = 'owner'
 
 /** Keys in the table `meta`. */
 const ID = 'id'
@@ -179,7 +178,7 @@ export class Volume {
       const xattrs = prepareXattrQueries(metadata)
       const parts: Parts = { disk, clock, metadata, inodes, entries, xattrs, files, usage, notices }
       const volume = new Volume(directory, parts, removal)
-      fs.writeFileSync(`${directory}/${OWNER}`, `${process.pid}\n`)
+      noteOwner(directory)
       return volume
     } catch (error) {
       await metadata.close()
@@ -204,7 +203,7 @@ export class Volume {
       files.spare.remove()
       setMeta(metadata, CLEAN, this.#removal.failed ? 0 : 1)
     } finally {
-      fs.rmSync(`${this.#directory}/${OWNER}`, { force: true })
+      forgetOwner(this.#directory)
       await metadata.close()
     }
   }
@@ -488,9 +487,7 @@ async function openMetadata(directory: string, options: MetadataOptions): Promis
     return await Metadata.open(`${directory}/${DATABASE}`, `${directory}/${JOURNAL}`, options)
   } catch (error) {
     if (!(error instanceof DatabaseBusy)) throw error
-    const path = `${directory}/${OWNER}`
-    const owner = fs.existsSync(path) ? `process ${fs.readFileSync(path, 'utf8').trim()}` : 'another process'
-    throw new Error(`the volume ${directory} is in use by ${owner}`, { cause: error })
+    throw new Error(`the volume ${directory} is in use by ${ownerOf(directory)}`, { cause: error })
   }
 }
 
@@ -532,13 +529,4 @@ function readUsage(metadata: Metadata): Usage {
 function setMeta(metadata: Metadata, key: string, value: Parameter): void {
   metadata.run(SET_META, [key, value])
   metadata.commit()
-}
-
-async function syncDirectory(disk: Disk, path: string): Promise<void> {
-  const fd = disk.open(path, constants.O_RDONLY)
-  try {
-    await disk.sync(fd, false)
-  } finally {
-    disk.close(fd)
-  }
 }

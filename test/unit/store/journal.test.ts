@@ -1,8 +1,8 @@
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { type Disk, hostDisk } from '../../../src/host/disk.ts'
 import { FsError } from '../../../src/posix/errors.ts'
-import { type Disk, hostDisk } from '../../../src/store/disk.ts'
 import { Journal, type JournalRecord } from '../../../src/store/journal.ts'
 import { codeOf, diskWith, fail, scratch } from './volume-fixture.ts'
 

@@ -2,7 +2,7 @@
 // which everything else is there or not as chance will have it, sector by sector and name by name.
 import fs from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { type Disk, hostDisk } from '../../../src/store/disk.ts'
+import { type Disk, hostDisk } from '../../../src/host/disk.ts'
 
 const SECTOR = 512
 

@@ -1,8 +1,8 @@
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { hostDisk } from '../../../src/host/disk.ts'
 import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFIFO, S_IFLNK, S_IFREG } from '../../../src/posix/mode.ts'
-import { hostDisk } from '../../../src/store/disk.ts'
 import type { Volume } from '../../../src/store/volume.ts'
 import {
   alice,

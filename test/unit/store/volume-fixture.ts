@@ -4,10 +4,10 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect, inject } from 'vitest'
 import type { Clock } from '../../../src/host/clock.ts'
+import { type Disk, hostDisk } from '../../../src/host/disk.ts'
 import { type Credentials, ROOT_CREDENTIALS } from '../../../src/posix/credentials.ts'
 import { FsError } from '../../../src/posix/errors.ts'
 import { isDirectory, isRegular, O_RDONLY, S_IFDIR, S_IFREG } from '../../../src/posix/mode.ts'
-import { type Disk, hostDisk } from '../../../src/store/disk.ts'
 import { Volume, type VolumeOptions } from '../../../src/store/volume.ts'
 
 export const root: Credentials = ROOT_CREDENTIALS

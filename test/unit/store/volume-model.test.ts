@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { hostDisk } from '../../../src/store/disk.ts'
+import { hostDisk } from '../../../src/host/disk.ts'
 import { random, seed } from '../../support/random.ts'
 import { checkVolume, diskWith, fail, ManualClock, openVolume, scratch, treeOf } from './volume-fixture.ts'
 import { Operations } from './volume-model.ts'

@@ -2,8 +2,8 @@
 // inodes, names that share a hash, content that is used again at once. Killed, failing, and compared with the model.
 import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
+import { hostDisk } from '../../../src/host/disk.ts'
 import { isDirectory, isRegular } from '../../../src/posix/mode.ts'
-import { hostDisk } from '../../../src/store/disk.ts'
 import { Volume } from '../../../src/store/volume.ts'
 import { random, seed } from '../../support/random.ts'
 import { failSqlite } from './sqlite-faults.ts'

@@ -1,8 +1,7 @@
-// The host's file system as the store uses it: the few calls that the journal and content files need.
+// The host's file system as those use it who keep content in plain files: the store and the whole-file cache.
 // A test passes its own `Disk` to inject ENOSPC, EIO and torn writes.
 import fs from 'node:fs'
-import { addon } from '../host/addon.ts'
-import { FsError } from '../posix/errors.ts'
+import { addon } from './addon.ts'
 
 /** What `Disk.stat` fills in, by index. */
 export const STAT = {
@@ -60,30 +59,16 @@ export interface Disk {
   makeDirectory(path: string): void
   unlink(path: string): void
   space(path: string): HostSpace
+  /** `read` away from the event loop, for what may have to come from the device. */
+  readLater(fd: number, into: Uint8Array, position: number): Promise<number>
+  /** `write` away from the event loop: the kernel makes whoever writes much wait for the device. */
+  writeLater(fd: number, data: Uint8Array, position: number): Promise<number>
   /** fsync(2), or fdatasync(2) with `dataOnly`. */
   sync(fd: number, dataOnly: boolean): Promise<void>
   /** Resolves when everything written to the file system of `path` is on stable storage: syncfs(2). */
   syncFileSystem(path: string): Promise<void>
   /** unlink(2) away from the event loop: freeing a long file takes long. */
   unlinkLater(path: string): Promise<void>
-}
-
-/** The same calls, which fail with FsError. */
-export function withFsErrors(disk: Disk): Disk {
-  const wrap =
-    (call: (...parameters: never[]) => unknown) =>
-    (...parameters: never[]): unknown => {
-      try {
-        const result = call.apply(disk, parameters)
-        if (!(result instanceof Promise)) return result
-        return result.catch((error: unknown) => {
-          throw FsError.from(error)
-        })
-      } catch (error) {
-        throw FsError.from(error)
-      }
-    }
-  return Object.fromEntries(Object.entries(disk).map(([name, call]) => [name, wrap(call)])) as unknown as Disk
 }
 
 export const hostDisk: Disk = {
@@ -117,6 +102,14 @@ export const hostDisk: Disk = {
       freeFiles: ffree,
     }
   },
+  readLater: (fd, into, position) =>
+    new Promise((resolve, reject) => {
+      fs.read(fd, into, 0, into.length, position, (error, count) => (error ? reject(error) : resolve(count)))
+    }),
+  writeLater: (fd, data, position) =>
+    new Promise((resolve, reject) => {
+      fs.write(fd, data, 0, data.length, position, (error, count) => (error ? reject(error) : resolve(count)))
+    }),
   sync: (fd, dataOnly) =>
     new Promise((resolve, reject) => {
       const done = (error: Error | null) => (error ? reject(error) : resolve())
@@ -135,4 +128,14 @@ export const hostDisk: Disk = {
     new Promise((resolve, reject) => {
       fs.unlink(path, (error) => (error && error.code !== 'ENOENT' ? reject(error) : resolve()))
     }),
+}
+
+/** Resolves when the names in a directory are on stable storage. */
+export async function syncDirectory(disk: Disk, path: string): Promise<void> {
+  const fd = disk.open(path, fs.constants.O_RDONLY)
+  try {
+    await disk.sync(fd, false)
+  } finally {
+    disk.close(fd)
+  }
 }
