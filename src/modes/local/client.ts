@@ -238,9 +238,8 @@ export class LocalFileSystem implements FileSystem {
   #opened(ino: number, content: Content, flags: number): Opened {
     const handle = this.#nextHandle++
     this.#files.set(handle, { ino, content })
-    // Writes that count against a quota must be seen here, and the kernel takes no node half passed through.
-    if (!this.#volume.allowsPassthrough) return { handle, directIo: true }
-    const backing = { fd: content.fd, key: content.file }
+    const backing = this.#volume.passthrough(content)
+    if (backing === undefined) return { handle, directIo: true }
     // So must writes that may not keep set-id bits.
     const mayLoseBits = opensForWrite(flags) && (this.#volume.modeOf(ino) & (S_ISUID | S_ISGID)) !== 0
     return mayLoseBits ? { handle, backing, directIo: true } : { handle, backing }

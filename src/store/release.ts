@@ -1,0 +1,62 @@
+// Clones that take one another's place. Whoever opens the name gets the newest; who has an older one open keeps it. The
+// name is a symbolic link, which rename(2) replaces at once. Older clones are removed when nobody has them open.
+import fs from 'node:fs'
+import { basename, dirname } from 'node:path'
+import SqliteDatabase from 'better-sqlite3'
+import { FsError } from '../posix/errors.ts'
+import { syncDirectory } from './clone.ts'
+import type { Disk } from './disk.ts'
+import { DATABASE } from './layout.ts'
+
+const NEXT = '.next'
+/** What `clone` appends to the name. */
+const SUFFIX = /^\.[0-9a-f]{12}(\.partial)?$/
+
+/** Makes `name` lead to the clone `target`, a directory beside it, and removes older ones that are not in use. */
+export async function pointTo(disk: Disk, name: string, target: string): Promise<void> {
+  requireReplaceable(name)
+  fs.rmSync(name + NEXT, { force: true })
+  fs.symlinkSync(basename(target), name + NEXT)
+  disk.rename(name + NEXT, name)
+  await syncDirectory(disk, dirname(name))
+  await removeReplaced(name)
+}
+
+/** Throws EEXIST unless there is nothing called so, or a link that leads to a clone. */
+export function requireReplaceable(name: string): void {
+  const there = fs.lstatSync(name, { throwIfNoEntry: false })
+  if (there && !there.isSymbolicLink()) throw new FsError('EEXIST', `${name} is not a clone that can be replaced`)
+}
+
+/** Removes what `name` led to before, unless somebody has it open. */
+export async function removeReplaced(name: string): Promise<void> {
+  const parent = dirname(name)
+  const current = fs.readlinkSync(name)
+  for (const entry of fs.readdirSync(parent)) {
+    if (!entry.startsWith(basename(name)) || entry === current) continue
+    if (!SUFFIX.test(entry.slice(basename(name).length))) continue
+    const path = `${parent}/${entry}`
+    if (isInUse(`${path}/${DATABASE}`)) continue
+    // Whoever comes too late for it finds no database, and looks where the name leads by now.
+    fs.rmSync(`${path}/${DATABASE}`, { force: true })
+    await fs.promises.rm(path, { recursive: true, force: true })
+  }
+}
+
+/** Whoever has a clone open holds a shared lock on its database. */
+function isInUse(path: string): boolean {
+  let database: SqliteDatabase.Database
+  try {
+    database = new SqliteDatabase(path, { fileMustExist: true, timeout: 0 })
+  } catch {
+    return false
+  }
+  try {
+    database.exec('BEGIN EXCLUSIVE; ROLLBACK')
+    return false
+  } catch (error) {
+    return error instanceof SqliteDatabase.SqliteError && error.code.startsWith('SQLITE_BUSY')
+  } finally {
+    database.close()
+  }
+}
