@@ -19,7 +19,7 @@ import { RECOVERY_STEP } from './inodes.ts'
 import { CLEAN, CLONED_AT, CONTENT, DATABASE, ID, ORIGIN, SHARED_BELOW } from './layout.ts'
 import type { Parts } from './parts.ts'
 import { pointTo, requireReplaceable } from './release.ts'
-import { FORMAT, SET_META, STATEMENTS, UNFINISHED } from './schema.ts'
+import { CLONE_FORMAT, SET_META, STATEMENTS, UNFINISHED } from './schema.ts'
 
 const PARTIAL = '.partial'
 /** Content files linked before others have a turn. */
@@ -61,9 +61,12 @@ export async function clone(
   const id = randomBytes(16).toString('hex')
   const target = options.replace ? `${directory}.${id.slice(0, 12)}` : directory
   if (options.replace) requireReplaceable(directory)
-  const report = await makeVolumeDirectory(parts.disk, target, (partial) =>
-    fill(parts, { from: volumeDirectory, to: partial, id }),
-  )
+  const report = await makeVolumeDirectory(parts.disk, target, async (partial) => {
+    const filled = await fill(parts, { from: volumeDirectory, to: partial, id })
+    // Loss of power must not take the volume back behind its clone.
+    await parts.files.syncAll()
+    return filled
+  })
   if (options.replace) await pointTo(parts.disk, directory, target)
   return report
 }
@@ -146,7 +149,7 @@ async function fill(
       set.run(ID, id)
       set.run(CLONED_AT, Math.floor(clock.now()))
       set.run(CLEAN, 1)
-      database.pragma(`user_version = ${FORMAT}`)
+      database.pragma(`user_version = ${CLONE_FORMAT}`)
       database.pragma('wal_checkpoint(TRUNCATE)')
       database.pragma('journal_mode = DELETE')
       return { id, files: count, copied: contents.copied, pauseMs }

@@ -29,7 +29,18 @@ import type { Inode } from './inode.ts'
 import { Journal, type JournalRecord, type Parameter } from './journal.ts'
 import { KnownNames } from './known-names.ts'
 import { PendingRows, type RowWriter, type Subject } from './pending-rows.ts'
-import { DELETE_ENTRY, DELETE_INODE, FORMAT, PUT_ENTRY, PUT_INODE, SCHEMA, SET_META, STATEMENTS } from './schema.ts'
+import {
+  CLONE_FORMAT,
+  DELETE_ENTRY,
+  DELETE_INODE,
+  FORMAT,
+  PUT_ENTRY,
+  PUT_INODE,
+  SCHEMA,
+  SET_META,
+  STATEMENTS,
+  UNFINISHED,
+} from './schema.ts'
 
 export interface MetadataLimits {
   /** Operations in one batch. */
@@ -516,6 +527,9 @@ export class DatabaseBusy extends Error {
 function openDatabase(path: string): SqliteDatabase.Database {
   const database = new SqliteDatabase(path, { timeout: 0 })
   try {
+    const format = database.pragma('user_version', { simple: true })
+    if (format === CLONE_FORMAT) throw new Error(`${path} is a clone's: it is opened read-only`)
+    if (format === UNFINISHED) throw new Error(`${path} was not made to its end`)
     database.pragma('locking_mode = EXCLUSIVE')
     database.pragma('journal_mode = WAL')
     database.pragma('synchronous = FULL')
@@ -523,7 +537,6 @@ function openDatabase(path: string): SqliteDatabase.Database {
     // A batch stays in memory until it is committed: pages of it must not reach the log by themselves.
     database.pragma('cache_spill = OFF')
     database.pragma('cache_size = -65536')
-    const format = database.pragma('user_version', { simple: true })
     if (format === 0) {
       database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} PRAGMA user_version = ${FORMAT}; COMMIT`)
     } else if (format !== FORMAT) {

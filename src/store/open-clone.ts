@@ -5,7 +5,7 @@ import { ContentFiles } from './content-files.ts'
 import type { Disk } from './disk.ts'
 import { Entries } from './entries.ts'
 import { Inodes } from './inodes.ts'
-import { CONTENT, DATABASE, NAME_SEED, ORIGIN } from './layout.ts'
+import { CONTENT, DATABASE, NAME_SEED } from './layout.ts'
 import { type NameHash, nameHash } from './names.ts'
 import { Notices } from './notices.ts'
 import type { Parts } from './parts.ts'
@@ -37,10 +37,6 @@ export function openClone(
     } catch (error) {
       if (tries < TRIES && fs.realpathSync(name) !== directory) continue
       throw error
-    }
-    if (metadata.meta(ORIGIN) === undefined) {
-      void metadata.close()
-      throw new Error(`${name} is not a clone: only clones are opened read-only`)
     }
     return { directory, parts: partsOf(directory, metadata, options) }
   }

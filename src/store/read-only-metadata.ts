@@ -6,7 +6,7 @@ import type { Parameter } from './journal.ts'
 import { KnownNames } from './known-names.ts'
 import type { MetadataView } from './metadata.ts'
 import { PendingRows } from './pending-rows.ts'
-import { FORMAT } from './schema.ts'
+import { CLONE_FORMAT } from './schema.ts'
 
 export class ReadOnlyMetadata implements MetadataView {
   readonly pending = new PendingRows()
@@ -20,7 +20,7 @@ export class ReadOnlyMetadata implements MetadataView {
     this.#database = new SqliteDatabase(path, { readonly: true, fileMustExist: true })
     try {
       const format = this.#database.pragma('user_version', { simple: true })
-      if (format !== FORMAT) throw new Error(`the clone has format ${format}; this version reads format ${FORMAT}`)
+      if (format !== CLONE_FORMAT) throw new Error(`${path} is not a clone's, or of another version's format`)
       // The transaction lasts as long as the database is open, and with it the lock.
       this.#database.exec('BEGIN')
       this.meta('id')

@@ -177,7 +177,6 @@ export class Volume {
         await files.format()
         format(metadata, timespecFromMs(clock.now()))
       }
-      if (metadata.meta(ORIGIN) !== undefined) throw new Error(`${directory} is a clone: it is opened read-only`)
       files.sharedBelow = Number(metadata.meta(SHARED_BELOW) ?? 0)
       const usage = readUsage(metadata)
       const notices = new Notices()

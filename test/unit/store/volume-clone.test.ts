@@ -15,7 +15,6 @@ import {
   file,
   folder,
   ManualClock,
-  names,
   openVolume,
   put,
   root,
@@ -92,7 +91,7 @@ describe('a clone', () => {
     await clone.fsync(f, false)
     expect(factsOf(clone)).toEqual(facts)
     expect(factsOf(also)).toEqual(facts)
-    await expect(Volume.open(to)).rejects.toThrow('is a clone')
+    await expect(Volume.open(to)).rejects.toThrow("is a clone's")
     await expect(Volume.open(directory, readOnly)).rejects.toThrow()
     await expect(volume.clone(to)).rejects.toThrow('exists')
     const second = join(scratch(), 'second')
