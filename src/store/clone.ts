@@ -14,6 +14,7 @@ import SqliteDatabase from 'better-sqlite3'
 import { FsError } from '../posix/errors.ts'
 import { S_IFMT, S_IFREG } from '../posix/mode.ts'
 import { CloneContents } from './clone-contents.ts'
+import { makeContentDirectories } from './content-files.ts'
 import { type Disk, STAT } from './disk.ts'
 import { RECOVERY_STEP } from './inodes.ts'
 import { CLEAN, CLONED_AT, CONTENT, DATABASE, ID, ORIGIN, SHARED_BELOW } from './layout.ts'
@@ -88,7 +89,12 @@ export async function makeVolumeDirectory<T>(
     const result = await make(partial)
     await disk.syncFileSystem(partial)
     disk.rename(partial, directory)
-    await syncDirectory(disk, dirname(directory))
+    try {
+      await syncDirectory(disk, dirname(directory))
+    } catch (error) {
+      fs.renameSync(directory, partial)
+      throw error
+    }
     return result
   } catch (error) {
     await fs.promises.rm(partial, { recursive: true, force: true }).catch(() => {})
@@ -118,7 +124,7 @@ async function fill(
 ): Promise<CloneReport> {
   const { disk, clock, metadata, inodes, files } = parts
   const contents = new CloneContents({ disk, from: `${from}/${CONTENT}`, to: `${to}/${CONTENT}` })
-  files.makeDirectories(`${to}/${CONTENT}`)
+  makeContentDirectories(disk, `${to}/${CONTENT}`)
   let pauseMs = 0
   try {
     let began = 0

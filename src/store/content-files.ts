@@ -107,13 +107,8 @@ export class ContentFiles {
 
   /** Makes the directories durably; once per volume. */
   async format(): Promise<void> {
-    this.makeDirectories(this.#options.directory)
+    makeContentDirectories(this.#disk, this.#options.directory)
     await this.#syncPath(this.#options.directory, false)
-  }
-
-  /** Makes the directories of content files in `directory`. */
-  makeDirectories(directory: string): void {
-    for (let index = 0; index < DIRECTORIES; index++) this.#disk.makeDirectory(`${directory}/${directoryName(index)}`)
   }
 
   get readOnly(): boolean {
@@ -494,6 +489,11 @@ export class ContentFiles {
       this.#disk.close(fd)
     }
   }
+}
+
+/** Makes the directories of content files in `directory`. */
+export function makeContentDirectories(disk: Disk, directory: string): void {
+  for (let index = 0; index < DIRECTORIES; index++) disk.makeDirectory(`${directory}/${directoryName(index)}`)
 }
 
 const directoryOf = (content: number): number => Math.floor(content / RUN) % DIRECTORIES

@@ -20,3 +20,5 @@ export const ORIGIN = 'origin'
 export const CLONED_AT = 'clonedAt'
 /** Of a volume made from a dump, and not opened since: the id of the clone that was dumped. */
 export const RESTORED = 'restored'
+
+export const ROOT_INODE = 1

@@ -22,6 +22,7 @@ import { ContentRemoval } from './content-removal.ts'
 import * as contents from './contents.ts'
 import { create, createTemporary, link, type NewNodeOptions } from './create.ts'
 import { type Disk, hostDisk, withFsErrors } from './disk.ts'
+import { type Dumped, dump } from './dump.ts'
 import { Entries, type ListedEntry } from './entries.ts'
 import { BLOCK_SIZE, insertParameters, newInode } from './inode.ts'
 import { INODE_LIMIT, Inodes } from './inodes.ts'
@@ -37,6 +38,7 @@ import {
   ORIGIN,
   OWNER,
   RESTORED,
+  ROOT_INODE,
   SHARED_BELOW,
 } from './layout.ts'
 import { LockService } from './lock-service.ts'
@@ -55,6 +57,7 @@ import type { Parts } from './parts.ts'
 import { requireAccess } from './permissions.ts'
 import { removeDirectory, unlink } from './remove.ts'
 import { type Renaming, rename } from './rename.ts'
+import { type RestoreOptions, type RestoreReport, restore } from './restore.ts'
 import { INSERT_INODE, SET_META } from './schema.ts'
 import { killPrivileges, type SetAttributesOptions, setAttributes } from './set-attributes.ts'
 import { type Quota, readUsage, setQuota } from './usage.ts'
@@ -91,7 +94,7 @@ export const VOLUME_LIMITS: VolumeLimits = {
   removalPatienceMs: 5000,
 }
 
-export const ROOT_INODE = 1
+export { ROOT_INODE } from './layout.ts'
 
 /** Content files made ahead in one go. */
 const SUPPLY = 64
@@ -514,6 +517,51 @@ export class Volume {
     this.#cloning = cloning.catch(() => {})
     this.#whileSyncing(cloning.then(() => {})).catch(() => {})
     return cloning
+  }
+
+  /**
+   * All that the volume holds as a stream of bytes (dump-records.ts), for `restore`; with `since`, an earlier clone of it,
+   * only what has changed. It is read as fast as it is taken. A volume that is not a clone is cloned for it.
+   */
+  async *dump(options: { readonly since?: Volume } = {}): AsyncGenerator<Buffer> {
+    const { since } = options
+    if (since && !since.readOnly) throw new FsError('EINVAL', 'changes are counted from a clone')
+    const base = since ? since.#dumped() : undefined
+    if (this.readOnly) {
+      yield* dump(this.#dumped(), base)
+      return
+    }
+    const path = `${this.#directory}.dump-${randomBytes(6).toString('hex')}`
+    await this.clone(path)
+    try {
+      const { disk, clock } = this.#parts
+      const clone = await Volume.open(path, { disk, clock, readOnly: true })
+      try {
+        yield* dump(clone.#dumped(), base)
+      } finally {
+        await clone.close()
+      }
+    } finally {
+      await fs.promises.rm(path, { recursive: true, force: true })
+    }
+  }
+
+  #dumped(): Dumped {
+    return { parts: this.#parts, directory: this.#directory }
+  }
+
+  /**
+   * Makes a volume in `directory` from a dump: inode numbers, generations, cookies, versions and ids are those of the
+   * volume that was dumped. Resolves when it survives loss of power; if anything goes wrong there is nothing. `base`: for a
+   * dump of changes, a volume restored from the dump before and not opened since, which may be removed afterwards.
+   * Throws DumpError for a dump that is not whole or not sound.
+   */
+  static restore(
+    directory: string,
+    source: AsyncIterable<Uint8Array>,
+    options: RestoreOptions = {},
+  ): Promise<RestoreReport> {
+    return restore(directory, source, options)
   }
 
   /** Totals: the host's, or the quota's where it leaves less. */

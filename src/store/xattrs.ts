@@ -116,6 +116,9 @@ function changed(parts: Parts, inode: Inode, count: number): void {
 
 type Space = 'user' | 'trusted' | 'security'
 
+/** Throws unless an attribute may be called so. */
+export const checkXattrName = (name: string): void => void spaceOf(name)
+
 /** The namespace of a name. Throws for a name that is none, or of a namespace that is not kept here. */
 function spaceOf(name: string): Space {
   if (name === '' || Buffer.byteLength(name) > XATTR_NAME_MAX) throw new FsError('ERANGE')
