@@ -16,6 +16,7 @@ import { S_IFMT, S_IFREG } from '../posix/mode.ts'
 import { CloneContents } from './clone-contents.ts'
 import { makeContentDirectories } from './content-files.ts'
 import { type Disk, STAT } from './disk.ts'
+import type { Inode } from './inode.ts'
 import { RECOVERY_STEP } from './inodes.ts'
 import { CLEAN, CLONED_AT, CONTENT, DATABASE, ID, ORIGIN, SHARED_BELOW } from './layout.ts'
 import type { Parts } from './parts.ts'
@@ -25,6 +26,8 @@ import { CLONE_FORMAT, SET_META, STATEMENTS, UNFINISHED } from './schema.ts'
 const PARTIAL = '.partial'
 /** Content files linked before others have a turn. */
 const SLICE = 128
+/** Rows brought up to date before others have a turn. */
+const SAVED_TOGETHER = 512
 
 export interface CloneOptions {
   /**
@@ -125,6 +128,11 @@ async function fill(
   const { disk, clock, metadata, inodes, files } = parts
   const contents = new CloneContents({ disk, from: `${from}/${CONTENT}`, to: `${to}/${CONTENT}` })
   makeContentDirectories(disk, `${to}/${CONTENT}`)
+  const save = (inode: Inode) => {
+    inodes.refresh(inode)
+    inodes.save(inode)
+  }
+  await saveAhead(parts, save)
   let pauseMs = 0
   try {
     let began = 0
@@ -135,10 +143,7 @@ async function fill(
         metadata.run(SET_META, [SHARED_BELOW, limit])
         metadata.commit()
       }
-      files.beginClone(contents, limit, (inode) => {
-        inodes.refresh(inode)
-        inodes.save(inode)
-      })
+      files.beginClone(contents, limit, save)
       queueMicrotask(() => {
         pauseMs = clock.now() - began
       })
@@ -164,6 +169,17 @@ async function fill(
     }
   } finally {
     files.endClone()
+  }
+}
+
+/** Brings most rows up to date a few at a time, so that little of that is left for the moment. */
+async function saveAhead({ files, metadata }: Parts, save: (inode: Inode) => void): Promise<void> {
+  const open: Inode[] = []
+  files.forEachOpen((inode) => open.push(inode))
+  for (let at = 0; at < open.length; at += SAVED_TOGETHER) {
+    for (const inode of open.slice(at, at + SAVED_TOGETHER)) save(inode)
+    metadata.flush()
+    await new Promise((resolve) => setImmediate(resolve))
   }
 }
 

@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import { FsError } from '../posix/errors.ts'
 import { isRegular } from '../posix/mode.ts'
 import { contentPath } from './content-files.ts'
+import type { Disk } from './disk.ts'
 import { DATA_MAX_BYTES, DUMP_MAGIC, DUMP_VERSION, type DumpRecord, DumpWriter } from './dump-records.ts'
 import type { InodeRow } from './inode.ts'
 import { INODE_LIMIT } from './inodes.ts'
@@ -126,21 +127,35 @@ async function* dataRecords({ parts: { disk }, directory }: Dumped, row: InodeRo
   const path = `${directory}/${CONTENT}/${contentPath(row.content)}`
   const fd = disk.open(path, constants.O_RDONLY | constants.O_NOATIME)
   try {
+    if (row.size <= PIECE_BYTES) {
+      yield { type: 'DATA', offset: 0, bytes: await readWhole(disk, fd, { offset: 0, length: row.size }) }
+      return
+    }
     for (let at = 0; at < row.size; ) {
       const start = nextData(() => disk.seek(fd, at, SEEK_DATA))
       if (start === undefined) return
       const end = Math.min(row.size, disk.seek(fd, start, SEEK_HOLE))
       for (at = start; at < end; ) {
-        const buffer = Buffer.allocUnsafe(Math.min(PIECE_BYTES, end - at))
-        const { bytesRead } = await readAt(fd, buffer, 0, buffer.length, at)
-        if (bytesRead === 0) throw new FsError('EIO', `${path} is shorter than it was`)
-        yield { type: 'DATA', offset: at, bytes: buffer.subarray(0, bytesRead) }
-        at += bytesRead
+        const length = Math.min(PIECE_BYTES, end - at)
+        yield { type: 'DATA', offset: at, bytes: await readWhole(disk, fd, { offset: at, length }) }
+        at += length
       }
     }
   } finally {
     disk.close(fd)
   }
+}
+
+/** What is in memory at once, the rest from another thread. */
+async function readWhole(disk: Disk, fd: number, range: { offset: number; length: number }): Promise<Buffer> {
+  const { offset, length } = range
+  const bytes = Buffer.allocUnsafe(length)
+  for (let done = disk.readCached(fd, bytes, offset); done < length; ) {
+    const { bytesRead } = await readAt(fd, bytes, done, length - done, offset + done)
+    if (bytesRead === 0) throw new FsError('EIO', 'content of a clone is shorter than it was')
+    done += bytesRead
+  }
+  return bytes
 }
 
 function nextData(seek: () => number): number | undefined {
