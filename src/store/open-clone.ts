@@ -38,6 +38,12 @@ export function openClone(
       if (tries < TRIES && fs.realpathSync(name) !== directory) continue
       throw error
     }
+    // Removed before it was locked.
+    if (!fs.existsSync(`${directory}/${DATABASE}`)) {
+      void metadata.close()
+      if (tries < TRIES) continue
+      throw new Error(`${name} is gone`)
+    }
     return { directory, parts: partsOf(directory, metadata, options) }
   }
 }

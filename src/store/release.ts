@@ -36,26 +36,30 @@ export async function removeReplaced(name: string): Promise<void> {
     if (!entry.startsWith(basename(name)) || entry === current) continue
     if (!SUFFIX.test(entry.slice(basename(name).length))) continue
     const path = `${parent}/${entry}`
-    if (isInUse(`${path}/${DATABASE}`)) continue
-    // Whoever comes too late for it finds no database, and looks where the name leads by now.
-    fs.rmSync(`${path}/${DATABASE}`, { force: true })
+    if (!removeDatabase(`${path}/${DATABASE}`)) continue
     await fs.promises.rm(path, { recursive: true, force: true })
   }
 }
 
-/** Whoever has a clone open holds a shared lock on its database. */
-function isInUse(path: string): boolean {
+/**
+ * Removes the database of a clone that nobody has open: whoever has holds a shared lock on it. Who comes too late finds no
+ * database, and looks where the name leads by now. False: it is in use.
+ */
+function removeDatabase(path: string): boolean {
   let database: SqliteDatabase.Database
   try {
     database = new SqliteDatabase(path, { fileMustExist: true, timeout: 0 })
   } catch {
-    return false
+    return true
   }
   try {
-    database.exec('BEGIN EXCLUSIVE; ROLLBACK')
-    return false
+    database.exec('BEGIN EXCLUSIVE')
+    fs.rmSync(path)
+    database.exec('ROLLBACK')
+    return true
   } catch (error) {
-    return error instanceof SqliteDatabase.SqliteError && error.code.startsWith('SQLITE_BUSY')
+    if (error instanceof SqliteDatabase.SqliteError && error.code.startsWith('SQLITE_BUSY')) return false
+    throw error
   } finally {
     database.close()
   }
