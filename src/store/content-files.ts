@@ -96,7 +96,9 @@ export class ContentFiles {
       make: (content) => this.#make(content),
       unlink: (content) => this.#unlink(content),
     })
-    this.#copied = new CopiedContents(this.#disk)
+    this.#copied = new CopiedContents(this.#disk, (path) => {
+      this.#directoryOf(Number(path.slice(path.lastIndexOf('/') + 1))).unsynced = true
+    })
     this.#flags = options.readOnly ? constants.O_RDONLY | constants.O_NOATIME : constants.O_RDWR
     this.#directories = Array.from({ length: DIRECTORIES }, (_, index) => {
       const path = `${options.directory}/${directoryName(index)}`
@@ -186,7 +188,6 @@ export class ContentFiles {
       file.appendFd = -1
       file.passed = undefined
       file.wasWritable = false
-      this.#directoryOf(content).unsynced = true
       this.#options.onCopied()
     }
     file.isOwn = true
@@ -371,9 +372,7 @@ export class ContentFiles {
     // Used while the sync runs: its descriptor must not be closed.
     this.retain(file, false)
     try {
-      if (await this.#copied.sync(this.#path(inode.content), () => this.#disk.sync(file.fd, dataOnly))) {
-        directory.unsynced = true
-      }
+      await this.#copied.sync(this.#path(inode.content), () => this.#disk.sync(file.fd, dataOnly))
     } finally {
       this.release(file, false)
     }

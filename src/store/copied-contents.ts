@@ -20,8 +20,12 @@ export class CopiedContents {
   /** By the content file's path, those that keep their old content; each copy is an object of its own. */
   readonly #unsettled = new Map<string, object>()
 
-  constructor(disk: Disk) {
+  /** Called with the path of a content file whose directory was changed, and has to be synced before it is durable. */
+  readonly #changed: (path: string) => void
+
+  constructor(disk: Disk, changed: (path: string) => void) {
     this.#disk = disk
+    this.#changed = changed
   }
 
   /** Makes the file `path`, open as `fd`, another file with the same bytes and times. Returns its descriptor. */
@@ -40,17 +44,18 @@ export class CopiedContents {
       throw FsError.from(error)
     }
     this.#unsettled.set(path, {})
+    this.#changed(path)
     return copyFd
   }
 
-  /** `sync` makes the file `path` durable, which may be copied meanwhile. True: so must its directory be made then. */
-  async sync(path: string, sync: () => Promise<void>): Promise<boolean> {
+  /** `sync` makes the file `path` durable, which may be copied meanwhile. */
+  async sync(path: string, sync: () => Promise<void>): Promise<void> {
     for (;;) {
       const copy = this.#unsettled.get(path)
       await sync()
       if (this.#unsettled.get(path) !== copy) continue
       if (copy !== undefined) this.#settled(path)
-      return copy !== undefined
+      return
     }
   }
 
@@ -92,7 +97,9 @@ export class CopiedContents {
 
   #settled(path: string): void {
     this.#unsettled.delete(path)
+    // Were it there again after loss of power, it would be taken for what was synced last.
     remove(this.#disk, path + BEFORE)
+    this.#changed(path)
   }
 
   /** Decides between what copies were made of in `directory` and the copies. */

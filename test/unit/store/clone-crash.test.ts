@@ -236,6 +236,32 @@ describe('after loss of power', () => {
     120_000,
   )
 
+  it('what was synced after the old content went stays, although that went before its directory was synced', async () => {
+    const chance = random(from)
+    const top = scratch()
+    const clock = new ManualClock()
+    const power = new PowerLossDisk(top)
+    const volume = await openVolume(join(top, 'volume'), { clock, disk: power.disk, limits: { removalPatienceMs: 0 } })
+    power.everythingIsDurable()
+    const [f = 0, other = 0] = ['f', 'other'].map((name) => file(volume, 1, name))
+    put(volume, f, 'older')
+    await volume.clone(join(top, 'clone'))
+    volume.writeUnopened(f, Buffer.from('newer'), 0, root)
+    // The directory that both are in is durable with the name of the old content.
+    await volume.fsync(other, false)
+    clock.advance(1000)
+    for (let n = 0; n < 20; n++) await turn()
+    volume.writeUnopened(f, Buffer.from('newest'), 0, root)
+    await volume.fsync(f, false)
+    for (let n = 0; n < 10; n++) {
+      const copy = scratch()
+      power.lose(copy, chance)
+      const again = await openVolume(join(copy, 'volume'), { disk: afterPowerLoss, onBackgroundError: () => {} })
+      expect(contentOf(again, f)).toBe('newest')
+      await again.close()
+    }
+  })
+
   it('a change of one byte of shared content does not cost the others', async () => {
     const chance = random(from)
     const top = scratch()
