@@ -44,6 +44,7 @@ export interface Disk {
   truncate(fd: number, size: number): void
   /** fstat(2) into an array indexed by `STAT`. */
   stat(fd: number, into: Float64Array): void
+  statPath(path: string, into: Float64Array): void
   /** futimens(2), with UTIME_NOW and UTIME_OMIT. */
   utimens(fd: number, atimeSec: number, atimeNsec: number, mtimeSec: number, mtimeNsec: number): void
   allocate(fd: number, mode: number, offset: number, length: number): void
@@ -58,6 +59,12 @@ export interface Disk {
   list(directory: string): string[]
   makeDirectory(path: string): void
   unlink(path: string): void
+  link(path: string, newPath: string): void
+  rename(path: string, newPath: string): void
+  /** Shares all bytes of a file with an empty one (FICLONE). Throws where the host file system cannot. */
+  clone(fromFd: number, toFd: number): void
+  /** Another one each time the host was started: what was not synced before is lost, perhaps. */
+  bootId(): string
   space(path: string): HostSpace
   /** `read` away from the event loop, for what may have to come from the device. */
   readLater(fd: number, into: Uint8Array, position: number): Promise<number>
@@ -80,6 +87,14 @@ export const hostDisk: Disk = {
   append: (fd, data) => fs.writeSync(fd, data, 0, data.length, null),
   truncate: (fd, size) => fs.ftruncateSync(fd, size),
   stat: (fd, into) => addon().fstat(fd, into),
+  statPath: (path, into) => {
+    const fd = fs.openSync(path, fs.constants.O_RDONLY)
+    try {
+      addon().fstat(fd, into)
+    } finally {
+      fs.closeSync(fd)
+    }
+  },
   utimens: (fd, atimeSec, atimeNsec, mtimeSec, mtimeNsec) =>
     addon().utimens(fd, atimeSec, atimeNsec, mtimeSec, mtimeNsec),
   allocate: (fd, mode, offset, length) => addon().fallocate(fd, mode, offset, length),
@@ -92,6 +107,10 @@ export const hostDisk: Disk = {
     fs.mkdirSync(path, { recursive: true, mode: 0o700 })
   },
   unlink: (path) => fs.unlinkSync(path),
+  link: (path, newPath) => fs.linkSync(path, newPath),
+  rename: (path, newPath) => fs.renameSync(path, newPath),
+  clone: (fromFd, toFd) => addon().clone(fromFd, toFd),
+  bootId: () => fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
   space: (path) => {
     const { bsize, blocks, bfree, bavail, files, ffree } = fs.statfsSync(path)
     return {

@@ -14,6 +14,8 @@ export interface DatabaseFormat {
   readonly schema: string
   /** Kept as user_version. */
   readonly format: number
+  /** Other formats, and what is wrong with a file that has one, as it follows its path in a message. */
+  readonly refused?: ReadonlyMap<number, string>
   /** Settings for this connection, e.g. `synchronous = FULL`. */
   readonly pragmas: readonly string[]
 }
@@ -24,14 +26,16 @@ export interface DatabaseFormat {
  */
 export function openExclusive(
   path: string,
-  { what, schema, format, pragmas }: DatabaseFormat,
+  { what, schema, format, refused, pragmas }: DatabaseFormat,
 ): SqliteDatabase.Database {
   const database = new SqliteDatabase(path, { timeout: 0 })
   try {
+    const found = database.pragma('user_version', { simple: true })
+    const wrong = refused?.get(Number(found))
+    if (wrong !== undefined) throw new Error(`${path} ${wrong}`)
     database.pragma('locking_mode = EXCLUSIVE')
     database.pragma('journal_mode = WAL')
     for (const pragma of pragmas) database.pragma(pragma)
-    const found = database.pragma('user_version', { simple: true })
     if (found === 0) {
       database.exec(`BEGIN EXCLUSIVE; ${schema} PRAGMA user_version = ${format}; COMMIT`)
     } else if (found !== format) {

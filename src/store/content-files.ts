@@ -7,7 +7,10 @@
 // A content file has a number of its own, by which an inode names it: it may have been another inode's before (see
 // spare-contents.ts).
 import { constants } from 'node:fs'
-import type { Disk } from '../host/disk.ts'
+import { type Disk, STAT } from '../host/disk.ts'
+import { FsError } from '../posix/errors.ts'
+import type { CloneContents } from './clone-contents.ts'
+import { CopiedContents } from './copied-contents.ts'
 import { GroupedCall } from './grouped-call.ts'
 import type { Inode } from './inode.ts'
 import { SpareContents } from './spare-contents.ts'
@@ -36,6 +39,12 @@ export interface ContentFile {
   touched: boolean
   /** Others than this process may have it open or mapped: it was opened for them, or an earlier process had it. */
   shared: boolean
+  /** No clone names it. False: one may. */
+  isOwn: boolean
+  /** What the kernel was given to read and write by itself; undefined: nothing. Another file's is another object. */
+  passed: object | undefined
+  /** Descriptors of what it was before it was copied, for those who read it since then. */
+  replaced: number[] | undefined
 }
 
 export interface ContentFilesOptions {
@@ -48,6 +57,10 @@ export interface ContentFilesOptions {
   readonly beforeClose: (inode: Inode) => void
   /** A new inode found no spare content file. */
   readonly onNoneSpare: () => void
+  /** Content was copied because a clone names it: `settleCopies` is due. */
+  readonly onCopied: () => void
+  /** Nothing may change, not even when something was last read. */
+  readonly readOnly?: boolean
   readonly onBackgroundError: (error: Error) => void
 }
 
@@ -66,6 +79,11 @@ export class ContentFiles {
   readonly #files = new Map<number, ContentFile>()
   #idle = 0
   readonly spare: SpareContents
+  readonly #copied: CopiedContents
+  /** Clones may name content with lower numbers than this, and no other. */
+  #sharedBelow = 0
+  #clone: CloneContents | undefined
+  readonly #flags: number
   /** Goes round the files to find one to close: one that was used since it last came by is left alone once more. */
   #hand = this.#files.values()
 
@@ -78,6 +96,10 @@ export class ContentFiles {
       make: (content) => this.#make(content),
       unlink: (content) => this.#unlink(content),
     })
+    this.#copied = new CopiedContents(this.#disk, (path) => {
+      this.#directoryOf(Number(path.slice(path.lastIndexOf('/') + 1))).unsynced = true
+    })
+    this.#flags = options.readOnly ? constants.O_RDONLY | constants.O_NOATIME : constants.O_RDWR
     this.#directories = Array.from({ length: DIRECTORIES }, (_, index) => {
       const path = `${options.directory}/${directoryName(index)}`
       // An earlier process may have made files in it.
@@ -87,8 +109,12 @@ export class ContentFiles {
 
   /** Makes the directories durably; once per volume. */
   async format(): Promise<void> {
-    for (const { path } of this.#directories) this.#disk.makeDirectory(path)
+    makeContentDirectories(this.#disk, this.#options.directory)
     await this.#syncPath(this.#options.directory, false)
+  }
+
+  get readOnly(): boolean {
+    return this.#options.readOnly === true
   }
 
   /** Finds or makes the empty content file of a new inode. It is open, and used by nobody yet. */
@@ -123,9 +149,10 @@ export class ContentFiles {
     const path = this.#path(inode.content)
     let fd: number
     try {
-      fd = this.#open(path, constants.O_RDWR)
+      fd = this.#open(path, this.#flags)
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw error
+      if (this.#options.readOnly) throw new FsError('EIO', `the content of inode ${inode.ino} is missing`)
       // Loss of power may take a file that was never synced and leave its inode.
       fd = this.#open(path, constants.O_RDWR | constants.O_CREAT)
       this.#directoryOf(inode.content).unsynced = true
@@ -137,8 +164,96 @@ export class ContentFiles {
   /** It is going to be used for the moment, by this process. */
   touch(file: ContentFile): ContentFile {
     file.recent = true
-    file.touched = true
+    file.touched = this.#flags === constants.O_RDWR
     return file
+  }
+
+  /** The content file of an inode that is going to be changed: what a clone names is copied first. */
+  openToChange(inode: Inode): ContentFile {
+    const file = this.open(inode)
+    if (!file.isOwn) this.#makeOwn(file)
+    return file
+  }
+
+  #makeOwn(file: ContentFile): void {
+    if (this.#options.readOnly) throw new FsError('EROFS')
+    const { content } = file.inode
+    this.#clone?.give(content, file)
+    if (this.#linksOf(file.fd) > 1) {
+      const fd = this.#copied.copy(this.#path(content), file.fd)
+      const replaced = file.appendFd < 0 ? [file.fd] : [file.fd, file.appendFd]
+      if (file.opens > 0) file.replaced = [...(file.replaced ?? []), ...replaced]
+      else for (const old of replaced) this.#disk.close(old)
+      file.fd = fd
+      file.appendFd = -1
+      file.passed = undefined
+      file.wasWritable = false
+      this.#options.onCopied()
+    }
+    file.isOwn = true
+  }
+
+  /**
+   * What stands for the content file wherever the kernel reads and writes it by itself: equal as long as it is the same
+   * file. Undefined: the kernel must ask, because a clone names the file, and the next change makes it another.
+   */
+  pass(file: ContentFile): object | undefined {
+    if (!file.isOwn && !this.#options.readOnly) {
+      this.#clone?.give(file.inode.content, file)
+      if (this.#linksOf(file.fd) > 1) return undefined
+      file.isOwn = true
+    }
+    file.passed ??= {}
+    return file.passed
+  }
+
+  #linksOf(fd: number): number {
+    const stat = new Float64Array(STAT.length)
+    this.#disk.stat(fd, stat)
+    return stat[STAT.nlink] ?? 0
+  }
+
+  /** Clones of earlier processes name content below this number only. */
+  set sharedBelow(content: number) {
+    this.#sharedBelow = content
+  }
+
+  /**
+   * The moment of a clone, which may name any content below `limit` from now on. What may be written without asking is
+   * copied here and now. `save` is called with each inode whose row may be out of date.
+   */
+  beginClone(clone: CloneContents, limit: number, save: (inode: Inode) => void): void {
+    this.forEachOpen(save)
+    this.#clone = clone
+    this.#sharedBelow = limit
+    for (const file of this.#files.values()) {
+      if (file.inode.unnamed) continue
+      if (this.mayBeWritten(file.inode)) clone.copy(file.inode.content, file.fd)
+      else file.isOwn = false
+    }
+  }
+
+  forEachOpen(visit: (inode: Inode) => void): void {
+    for (const { inode } of this.#files.values()) visit(inode)
+  }
+
+  /** Gives content to the clone under way, as it was at its moment. */
+  giveToClone(ino: number, content: number): void {
+    this.#clone?.give(content, this.#files.get(ino))
+  }
+
+  endClone(): void {
+    this.#clone = undefined
+  }
+
+  /** Makes copies durable that were made of what clones name: the old content is kept until then. */
+  async settleCopies(): Promise<void> {
+    await this.#copied.settle()
+  }
+
+  /** What an earlier process left of copies, after it was killed or power was lost. */
+  recoverCopies(powerWasLost: boolean): void {
+    for (const { path } of this.#directories) this.#copied.recover(path, powerWasLost)
   }
 
   retain(file: ContentFile, writable: boolean): void {
@@ -156,8 +271,15 @@ export class ContentFiles {
     if (--file.opens > 0) return
     if (file.appendFd >= 0) this.#disk.close(file.appendFd)
     file.appendFd = -1
+    this.#closeReplaced(file)
     this.#idle++
     this.#closeOne()
+  }
+
+  #closeReplaced(file: ContentFile): void {
+    if (file.replaced === undefined) return
+    for (const fd of file.replaced) this.#disk.close(fd)
+    file.replaced = undefined
   }
 
   /** Whether somebody may write the file without asking: it is open for writing, or a mapping outlived the last close. */
@@ -185,8 +307,8 @@ export class ContentFiles {
     const { file, content } = inode
     if (!file) return
     const fd = this.#detach(inode, file)
-    const { shared } = file
-    if (!this.spare.retire({ content, fd, shared }, inode.attributes.size)) this.#disk.close(fd)
+    const { shared, isOwn } = file
+    if (!isOwn || !this.spare.retire({ content, fd, shared }, inode.attributes.size)) this.#disk.close(fd)
   }
 
   #close(inode: Inode): void {
@@ -200,6 +322,7 @@ export class ContentFiles {
     if (file.opens === 0) this.#idle--
     inode.file = undefined
     if (file.appendFd >= 0) this.#disk.close(file.appendFd)
+    this.#closeReplaced(file)
     const { fd } = file
     // Its number may be another file's soon.
     file.fd = -1
@@ -224,6 +347,7 @@ export class ContentFiles {
   }
 
   #unlink(content: number): void {
+    this.#giveBeforeRemoval(content)
     try {
       this.#disk.unlink(this.#path(content))
     } catch (error) {
@@ -231,7 +355,13 @@ export class ContentFiles {
     }
   }
 
+  /** A clone under way may name what was deleted after its moment. */
+  #giveBeforeRemoval(content: number): void {
+    if (content < this.#sharedBelow) this.#clone?.give(content, undefined)
+  }
+
   removeLater(content: number): Promise<void> {
+    this.#giveBeforeRemoval(content)
     return this.#disk.unlinkLater(this.#path(content))
   }
 
@@ -242,7 +372,7 @@ export class ContentFiles {
     // Used while the sync runs: its descriptor must not be closed.
     this.retain(file, false)
     try {
-      await this.#disk.sync(file.fd, dataOnly)
+      await this.#copied.sync(this.#path(inode.content), () => this.#disk.sync(file.fd, dataOnly))
     } finally {
       this.release(file, false)
     }
@@ -259,8 +389,10 @@ export class ContentFiles {
   }
 
   /** Resolves when all content that was ever written is on stable storage. */
-  syncAll(): Promise<void> {
-    return this.#disk.syncFileSystem(this.#options.directory)
+  async syncAll(): Promise<void> {
+    const { directory } = this.#options
+    if (await this.#copied.syncAll(() => this.#disk.syncFileSystem(directory)))
+      await this.#disk.syncFileSystem(directory)
   }
 
   /** Removes the files whose content nobody knows: a crash came between a file and its inode. Returns how many. */
@@ -319,8 +451,11 @@ export class ContentFiles {
       writableOpens: 0,
       recent: true,
       wasWritable: false,
-      touched: !isNew,
+      touched: !isNew && !this.#options.readOnly,
       shared: !isNew,
+      isOwn: isNew || (inode.content >= this.#sharedBelow && !this.#options.readOnly),
+      passed: undefined,
+      replaced: undefined,
     }
     // Room first: the new file must not be the one that goes.
     this.#idle++
@@ -353,6 +488,11 @@ export class ContentFiles {
       this.#disk.close(fd)
     }
   }
+}
+
+/** Makes the directories of content files in `directory`. */
+export function makeContentDirectories(disk: Disk, directory: string): void {
+  for (let index = 0; index < DIRECTORIES; index++) disk.makeDirectory(`${directory}/${directoryName(index)}`)
 }
 
 const directoryOf = (content: number): number => Math.floor(content / RUN) % DIRECTORIES

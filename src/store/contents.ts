@@ -35,6 +35,13 @@ export class Content {
   }
 }
 
+/** What the kernel may read and write by itself. */
+export interface Passthrough {
+  readonly fd: number
+  /** The same object for the same file. */
+  readonly key: object
+}
+
 /** Opens a regular file. Of `flags`, the access mode and O_TRUNC count. */
 export function openContent(parts: Parts, ino: number, flags: number, who: Credentials): Content {
   const inode = parts.inodes.get(ino)
@@ -46,7 +53,8 @@ export function openContent(parts: Parts, ino: number, flags: number, who: Crede
   const mask = access === O_RDONLY ? MAY_READ : access === O_WRONLY ? MAY_WRITE : MAY_READ | MAY_WRITE
   const truncates = (flags & O_TRUNC) !== 0
   requireAccess(inode, who, truncates ? mask | MAY_WRITE : mask)
-  const content = new Content(parts.files.open(inode), flags, who)
+  const file = access === O_RDONLY ? parts.files.open(inode) : parts.files.openToChange(inode)
+  const content = new Content(file, flags, who)
   parts.files.retain(content.file, content.writable)
   content.file.shared = true
   if (truncates) {
@@ -58,6 +66,16 @@ export function openContent(parts: Parts, ino: number, flags: number, who: Crede
     }
   }
   return content
+}
+
+/** See Volume.passthrough. */
+export function passthrough(parts: Parts, content: Content): Passthrough | undefined {
+  requireOpen(content, true)
+  const { file } = content
+  // What is written must be seen here, where it counts against a quota. But the kernel takes no node half passed through.
+  if (parts.usage.quota.bytes !== undefined && (file.passed === undefined || file.opens === 1)) return undefined
+  const key = parts.files.pass(file)
+  return key && { fd: content.fd, key }
 }
 
 /** Closing it again does nothing. */
@@ -113,7 +131,7 @@ export function writeUnopened(parts: Parts, ino: number, data: Uint8Array, offse
   const { inodes, files, usage } = parts
   const inode = inodes.get(ino)
   if (!isRegular(inode.attributes.mode)) throw new FsError('EINVAL')
-  const written = writeFile(parts, { file: files.open(inode), who }, data, offset)
+  const written = writeFile(parts, { file: files.openToChange(inode), who }, data, offset)
   if (usage.quota.bytes !== undefined) {
     inodes.refresh(inode)
     inodes.save(inode)

@@ -26,7 +26,8 @@ import { INSERT_ENTRY, INSERT_INODE, SET_XATTR } from './schema.ts'
 /** Hard links that one inode may have. */
 export const LINK_MAX = 65_000
 
-const TYPES: ReadonlySet<number> = new Set([S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK])
+/** What an inode may be. */
+export const TYPES: ReadonlySet<number> = new Set([S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK])
 
 export interface NewNodeOptions {
   /** Type and permission bits; the caller has applied umask. */
@@ -145,7 +146,7 @@ function makeInode(parts: Parts, directory: Inode, options: NewNodeOptions, who:
   return inode
 }
 
-function checkTarget(target = ''): string {
+export function checkTarget(target = ''): string {
   if (target === '') throw new FsError('ENOENT', 'a symbolic link to nowhere')
   if (target.includes('\0')) throw new FsError('EINVAL')
   const bytes = Buffer.from(target)

@@ -2,7 +2,7 @@
 import { FsError } from '../posix/errors.ts'
 import { direntType, S_IFDIR } from '../posix/mode.ts'
 import type { Inode } from './inode.ts'
-import type { Metadata } from './metadata.ts'
+import type { MetadataView } from './metadata.ts'
 import { DOT_COOKIE, DOT_DOT_COOKIE, freeSlot, type NameHash, SLOTS } from './names.ts'
 
 export interface Entry {
@@ -27,14 +27,14 @@ type Row = [string, number, number, number]
 const entryOf = ([name, ino, type, cookie]: Row): ListedEntry => ({ name, ino, type, cookie })
 
 export class Entries {
-  readonly #metadata: Metadata
+  readonly #metadata: MetadataView
   readonly #hash: NameHash
   readonly #seed: number
   readonly #group
   readonly #page
   readonly #any
 
-  constructor(metadata: Metadata, hash: NameHash, seed: number) {
+  constructor(metadata: MetadataView, hash: NameHash, seed: number) {
     this.#metadata = metadata
     this.#hash = hash
     this.#seed = seed

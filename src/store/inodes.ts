@@ -8,7 +8,7 @@ import { isDirectory, isRegular } from '../posix/mode.ts'
 import type { ContentFiles } from './content-files.ts'
 import { type Inode, type InodeRow, inodeFromRow } from './inode.ts'
 import { InodeCache } from './inode-cache.ts'
-import type { Metadata } from './metadata.ts'
+import type { MetadataView } from './metadata.ts'
 import type { Notices } from './notices.ts'
 import { DELETE_INODE, DELETE_XATTRS, SET_META, TOUCH_DIRECTORY, UPDATE_LINKS } from './schema.ts'
 import type { Usage } from './usage.ts'
@@ -21,15 +21,17 @@ const RANGE = 1024
  * Content that differs from the row when an inode is read was written before a crash, and its counters may have been
  * told to clients then. They go on above anything that may have been told.
  */
-const RECOVERY_STEP = 1 << 20
+export const RECOVERY_STEP = 1 << 20
 
 export interface InodesOptions {
   readonly disk: Disk
-  readonly metadata: Metadata
+  readonly metadata: MetadataView
   readonly files: ContentFiles
   readonly usage: Usage
   readonly notices: Notices
   readonly cacheLimit: number
+  /** Rows are what counts, also of regular files: content is not asked for size and times. */
+  readonly rowsCount?: boolean
   /** Takes the content of deleted inodes away. */
   readonly discardContent: (content: number, bytes: number) => void
 }
@@ -93,6 +95,11 @@ export class Inodes {
     return this.#next++
   }
 
+  /** Numbers of inodes and content are below. */
+  get limit(): number {
+    return this.#limit
+  }
+
   add(inode: Inode): void {
     this.#cache.add(inode)
     this.#options.usage.inodes++
@@ -109,7 +116,7 @@ export class Inodes {
     const a = inode.attributes
     const written = inode.written || a.size !== stat[STAT.size] || !isTime(a.mtime, stat, STAT.mtimeSec)
     if (!written && isTime(a.atime, stat, STAT.atimeSec) && a.blocks === stat[STAT.blocks]) return
-    this.#adopt(inode)
+    this.#adopt(inode, written)
     if (written) {
       inode.written = false
       inode.unsaved = true
@@ -122,11 +129,11 @@ export class Inodes {
   adoptContent(inode: Inode): void {
     if (!inode.file) return
     this.#options.disk.stat(inode.file.fd, this.#stat)
-    this.#adopt(inode)
+    this.#adopt(inode, true)
   }
 
-  /** Takes over what was just asked. */
-  #adopt(inode: Inode): void {
+  /** Takes over what was just asked. The ctime of content that was not `changed` tells of its names (clones), not of it. */
+  #adopt(inode: Inode, changed: boolean): void {
     const stat = this.#stat
     const a = inode.attributes
     const size = stat[STAT.size] ?? 0
@@ -137,7 +144,7 @@ export class Inodes {
       blocks: stat[STAT.blocks] ?? 0,
       atime: isTime(a.atime, stat, STAT.atimeSec) ? a.atime : timeFrom(stat, STAT.atimeSec),
       mtime: timeFrom(stat, STAT.mtimeSec),
-      ctime: compareTimespec(ctime, a.ctime) > 0 ? ctime : a.ctime,
+      ctime: changed && compareTimespec(ctime, a.ctime) > 0 ? ctime : a.ctime,
     })
   }
 
@@ -253,7 +260,7 @@ export class Inodes {
     const row = this.#select.get(ino)
     if (!row) throw new FsError('ESTALE')
     const inode = inodeFromRow(row)
-    if (isRegular(row.mode)) {
+    if (isRegular(row.mode) && !this.#options.rowsCount) {
       this.#options.files.open(inode)
       this.refresh(inode)
       if (inode.unsaved) {

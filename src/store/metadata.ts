@@ -25,11 +25,23 @@ import type { Clock } from '../host/clock.ts'
 import { type Disk, STAT } from '../host/disk.ts'
 import { openExclusive } from '../host/exclusive-database.ts'
 import { FsError } from '../posix/errors.ts'
+import { copyFile } from './copy-file.ts'
 import type { Inode } from './inode.ts'
 import { Journal, type JournalRecord, type Parameter } from './journal.ts'
 import { KnownNames } from './known-names.ts'
 import { PendingRows, type RowWriter, type Subject } from './pending-rows.ts'
-import { DELETE_ENTRY, DELETE_INODE, FORMAT, PUT_ENTRY, PUT_INODE, SCHEMA, SET_META, STATEMENTS } from './schema.ts'
+import {
+  CLONE_FORMAT,
+  DELETE_ENTRY,
+  DELETE_INODE,
+  FORMAT,
+  PUT_ENTRY,
+  PUT_INODE,
+  SCHEMA,
+  SET_META,
+  STATEMENTS,
+  UNFINISHED,
+} from './schema.ts'
 
 export interface MetadataLimits {
   /** Operations in one batch. */
@@ -61,6 +73,9 @@ export interface MetadataOptions {
 }
 
 const SEQUENCE = 'sequence'
+
+/** What the parts of a volume use: that of a clone is another (read-only-metadata.ts). */
+export type MetadataView = Pick<Metadata, keyof Metadata>
 
 export class Metadata {
   readonly #disk: Disk
@@ -253,18 +268,7 @@ export class Metadata {
     this.#cancelFlush?.()
     this.#cancelFlush = undefined
     if ((!this.#inBatch && this.pending.empty) || this.#commitsHeld || this.#failure) return
-    try {
-      this.#commitBatch()
-      this.#commitFailed = false
-    } catch (error) {
-      this.#commitFailed = true
-      this.#onBackgroundError(
-        new Error('the database cannot commit; the journal keeps what was done', { cause: error }),
-      )
-      this.#makeAgain()
-      this.#flushLater()
-      return
-    }
+    if (!this.#tryCommit()) return
     let logBytes: number
     try {
       logBytes = this.#logBytes()
@@ -276,6 +280,50 @@ export class Metadata {
     this.#retiring ??= this.#retire(logBytes >= this.#limits.logBytes).finally(() => {
       this.#retiring = undefined
     })
+  }
+
+  #tryCommit(): boolean {
+    try {
+      this.#commitBatch()
+      this.#commitFailed = false
+      return true
+    } catch (error) {
+      this.#commitFailed = true
+      this.#onBackgroundError(
+        new Error('the database cannot commit; the journal keeps what was done', { cause: error }),
+      )
+      this.#makeAgain()
+      this.#flushLater()
+      return false
+    }
+  }
+
+  /**
+   * Copies the database to `path` as it is at one moment, at which `moment` is called, once. Operations go on meanwhile;
+   * what they change stays in memory and in the journal until the copy is there.
+   */
+  async copyTo(path: string, moment: () => void): Promise<void> {
+    while (this.#retiring) await this.#retiring
+    moment()
+    if (this.#failure) throw this.#failure
+    if (!this.#tryCommit()) throw new FsError('EIO', 'the database cannot commit')
+    this.#commitsHeld = true
+    const copying = this.#copyFiles(path)
+    this.#retiring = copying
+      .catch(() => {})
+      .finally(() => {
+        this.#commitsHeld = false
+        this.#retiring = undefined
+        this.#flushLater()
+      })
+    await copying
+    await this.#retiring
+  }
+
+  /** By descriptors that stay open: closing another one of the database file gives up SQLite's lock on it. */
+  async #copyFiles(path: string): Promise<void> {
+    await copyFile(this.#databaseFd, path)
+    await copyFile(this.#logFd, `${path}-wal`)
   }
 
   /** Commits, writes everything back to the database file, syncs it, and lets go of it. */
@@ -476,6 +524,10 @@ const DATABASE = {
   what: 'the volume',
   schema: SCHEMA,
   format: FORMAT,
+  refused: new Map([
+    [CLONE_FORMAT, "is a clone's: it is opened read-only"],
+    [UNFINISHED, 'was not made to its end'],
+  ]),
   pragmas: [
     'synchronous = FULL',
     'wal_autocheckpoint = 0',

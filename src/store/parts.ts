@@ -6,7 +6,7 @@ import { type Timespec, timespecFromMs } from '../posix/attributes.ts'
 import type { ContentFiles } from './content-files.ts'
 import type { Entries } from './entries.ts'
 import type { Inodes } from './inodes.ts'
-import type { Metadata } from './metadata.ts'
+import type { MetadataView } from './metadata.ts'
 import type { Notices } from './notices.ts'
 import type { Usage } from './usage.ts'
 import type { XattrQueries } from './xattrs.ts'
@@ -14,7 +14,7 @@ import type { XattrQueries } from './xattrs.ts'
 export interface Parts {
   readonly disk: Disk
   readonly clock: Clock
-  readonly metadata: Metadata
+  readonly metadata: MetadataView
   readonly inodes: Inodes
   readonly entries: Entries
   readonly xattrs: XattrQueries

@@ -4,6 +4,10 @@
 // replayed by the next. So numbers are given once: add at the end, and raise FORMAT when a meaning changes.
 
 export const FORMAT = 1
+/** The same in a clone, which nobody may change. */
+export const CLONE_FORMAT = FORMAT + 0x10000
+/** In the place of the format while a clone or a restored volume is made: nobody may open it. */
+export const UNFINISHED = 0x7fffffff
 
 /**
  * inode: what has a name. An inode without one (open but unlinked, O_TMPFILE) lives in memory only.

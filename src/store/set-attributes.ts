@@ -115,7 +115,7 @@ function changeContent(parts: Parts, inode: Inode, changes: AttributeChanges): b
   const { size, atime, mtime } = changes
   const retimed = atime !== undefined || mtime !== undefined
   if (size === undefined && !retimed) return false
-  const { fd } = parts.files.open(inode)
+  const { fd } = parts.files.openToChange(inode)
   inode.unsaved = true
   if (size !== undefined) parts.disk.truncate(fd, size)
   if (retimed) {

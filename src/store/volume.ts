@@ -4,6 +4,7 @@
 // Promise: what an operation has returned survives the death of the process at any moment (metadata.ts says how); what
 // `fsync` or `sync` has resolved for survives loss of power.
 import { randomBytes, randomInt } from 'node:crypto'
+import fs from 'node:fs'
 import { type Clock, hostClock } from '../host/clock.ts'
 import { type Disk, hostDisk, syncDirectory } from '../host/disk.ts'
 import { DatabaseBusy, forgetOwner, noteOwner, ownerOf } from '../host/exclusive-database.ts'
@@ -16,26 +17,43 @@ import {
 } from '../posix/attributes.ts'
 import { type Credentials, MAY_EXEC, ROOT_CREDENTIALS } from '../posix/credentials.ts'
 import { FsError, withFsErrors } from '../posix/errors.ts'
-import { isRegular, NAME_MAX, S_IFDIR, S_IFMT, S_IFREG } from '../posix/mode.ts'
+import { isRegular, NAME_MAX, S_IFDIR } from '../posix/mode.ts'
+import { type CloneOptions, type CloneReport, clone, isPartial } from './clone.ts'
 import { ContentFiles, contentPath } from './content-files.ts'
 import { ContentRemoval } from './content-removal.ts'
 import * as contents from './contents.ts'
 import { create, createTemporary, link, type NewNodeOptions } from './create.ts'
+import { type Dumped, dump } from './dump.ts'
 import { Entries, type ListedEntry } from './entries.ts'
 import { BLOCK_SIZE, insertParameters, newInode } from './inode.ts'
 import { INODE_LIMIT, Inodes } from './inodes.ts'
 import type { Parameter } from './journal.ts'
+import {
+  BOOT,
+  CLEAN,
+  CONTENT,
+  DATABASE,
+  ID,
+  JOURNAL,
+  NAME_SEED,
+  ORIGIN,
+  RESTORED,
+  ROOT_INODE,
+  SHARED_BELOW,
+} from './layout.ts'
 import { LockService } from './lock-service.ts'
-import { METADATA_LIMITS, Metadata, type MetadataLimits, type MetadataOptions } from './metadata.ts'
+import { METADATA_LIMITS, Metadata, type MetadataLimits, type MetadataOptions, type MetadataView } from './metadata.ts'
 import { checkName, type NameHash, nameHash } from './names.ts'
 import { type NoticeListener, Notices } from './notices.ts'
+import { openClone } from './open-clone.ts'
 import type { Parts } from './parts.ts'
 import { requireAccess } from './permissions.ts'
 import { removeDirectory, unlink } from './remove.ts'
 import { type Renaming, rename } from './rename.ts'
+import { type RestoreOptions, type RestoreReport, restore } from './restore.ts'
 import { INSERT_INODE, SET_META } from './schema.ts'
 import { killPrivileges, type SetAttributesOptions, setAttributes } from './set-attributes.ts'
-import { type Quota, Usage } from './usage.ts'
+import { type Quota, readUsage, setQuota } from './usage.ts'
 import { getXattr, listXattrs, prepareXattrQueries, removeXattr, setXattr, type XattrMode } from './xattrs.ts'
 
 type Content = contents.Content
@@ -47,6 +65,8 @@ export interface VolumeOptions {
   readonly onBackgroundError?: (error: Error) => void
   readonly limits?: Partial<VolumeLimits>
   readonly nameHash?: NameHash
+  /** Opens a clone. Changes fail with EROFS. */
+  readonly readOnly?: boolean
 }
 
 export interface VolumeLimits extends MetadataLimits {
@@ -67,24 +87,10 @@ export const VOLUME_LIMITS: VolumeLimits = {
   removalPatienceMs: 5000,
 }
 
-export const ROOT_INODE = 1
+export { ROOT_INODE } from './layout.ts'
 
 /** Content files made ahead in one go. */
 const SUPPLY = 64
-
-/** Where things lie in the volume's directory. */
-const DATABASE = 'volume.db'
-const JOURNAL = 'journal'
-const CONTENT = 'content'
-/** Holds the process id of whoever has the volume open, for the message to the next. The lock is SQLite's. */
-
-/** Keys in the table `meta`. */
-const ID = 'id'
-const NAME_SEED = 'nameSeed'
-const QUOTA_BYTES = 'quotaBytes'
-const QUOTA_INODES = 'quotaInodes'
-/** 1 after a close in good order: no content file is without its inode. */
-const CLEAN = 'clean'
 
 export class Volume {
   /** Random, made with the volume. */
@@ -94,12 +100,14 @@ export class Volume {
   readonly locks = new LockService()
   readonly #directory: string
   readonly #parts: Parts
-  readonly #removal: ContentRemoval
+  /** Undefined: the volume is a clone, and nothing changes. */
+  readonly #removal: ContentRemoval | undefined
   /** What waits for the device. */
   readonly #syncs = new Set<Promise<void>>()
+  #cloning: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
 
-  private constructor(directory: string, parts: Parts, removal: ContentRemoval) {
+  private constructor(directory: string, parts: Parts, removal: ContentRemoval | undefined) {
     this.#directory = directory
     this.#parts = parts
     this.#removal = removal
@@ -109,13 +117,18 @@ export class Volume {
   /**
    * Opens the volume in `directory`, making it if there is none, and finishes what a crash interrupted. The root of a
    * new volume belongs to the user of this process. Throws an Error of one line if another process has it open, if its
-   * format is unknown, or if it is damaged.
+   * format is unknown, if it is damaged, or if it is a clone and not opened as one.
    */
   static async open(directory: string, options: VolumeOptions = {}): Promise<Volume> {
     const disk = withFsErrors(options.disk ?? hostDisk)
     const clock = options.clock ?? hostClock()
     const limits = { ...VOLUME_LIMITS, ...options.limits }
     const onBackgroundError = options.onBackgroundError ?? (() => {})
+    if (isPartial(directory)) throw new Error(`${directory} was not made to its end`)
+    if (options.readOnly) {
+      const opened = openClone(directory, { ...options, disk, clock, limits, onBackgroundError })
+      return new Volume(opened.directory, opened.parts, undefined)
+    }
     disk.makeDirectory(directory)
     const metadata = await openMetadata(directory, { disk, clock, limits, onBackgroundError })
     try {
@@ -134,6 +147,7 @@ export class Volume {
           }
         },
         onNoneSpare: () => removal.stir(),
+        onCopied: () => removal.stir(),
         onBackgroundError,
       })
       const removal = new ContentRemoval({
@@ -143,7 +157,10 @@ export class Volume {
         operations: () => metadata.sequence,
         sync: () => metadata.sync(),
         remove: (content) => files.remove(content),
-        removed: () => files.spare.makeDurable(),
+        removed: async () => {
+          await files.spare.makeDurable()
+          await files.settleCopies()
+        },
         prepare: (busy) => {
           if (!busy) files.spare.supply(SUPPLY, () => inodes.allocate())
           return files.spare.lacks
@@ -156,6 +173,7 @@ export class Volume {
         await files.format()
         format(metadata, timespecFromMs(clock.now()))
       }
+      files.sharedBelow = Number(metadata.meta(SHARED_BELOW) ?? 0)
       const usage = readUsage(metadata)
       const notices = new Notices()
       const inodes = new Inodes({
@@ -169,9 +187,13 @@ export class Volume {
       })
       if (metadata.meta(CLEAN) !== 1) {
         const known = new Set(metadata.query<number>('SELECT content FROM inode').pluck().iterate())
+        files.recoverCopies(metadata.meta(BOOT) !== disk.bootId())
         files.collect((content) => known.has(content))
       }
-      setMeta(metadata, CLEAN, 0)
+      metadata.run(SET_META, [CLEAN, 0])
+      metadata.run(SET_META, [BOOT, disk.bootId()])
+      if (metadata.meta(RESTORED) !== undefined) metadata.run(SET_META, [RESTORED, null])
+      metadata.commit()
       await metadata.sync()
       await syncDirectory(disk, directory)
       const entries = new Entries(metadata, options.nameHash ?? nameHash, Number(metadata.meta(NAME_SEED)))
@@ -196,12 +218,18 @@ export class Volume {
     const { metadata, inodes, files } = this.#parts
     // A descriptor that is closed under a sync may be another file's when the sync comes to it.
     while (this.#syncs.size > 0) await Promise.allSettled(this.#syncs)
+    const removal = this.#removal
+    const settled = await files.settleCopies().then(
+      () => true,
+      () => false,
+    )
     files.closeAll()
     inodes.close()
-    await this.#removal.close()
+    if (removal === undefined) return metadata.close()
+    await removal.close()
     try {
       files.spare.remove()
-      setMeta(metadata, CLEAN, this.#removal.failed ? 0 : 1)
+      setMeta(metadata, CLEAN, removal.failed || !settled ? 0 : 1)
     } finally {
       forgetOwner(this.#directory)
       await metadata.close()
@@ -375,9 +403,12 @@ export class Volume {
     return this.#parts.files.mayBeWritten(this.#parts.inodes.get(ino))
   }
 
-  /** Whether the kernel may write content files by itself: a quota in bytes can only be kept if it may not. */
-  get allowsPassthrough(): boolean {
-    return this.#parts.usage.quota.bytes === undefined
+  /**
+   * What of open content the kernel may read and write by itself. Undefined: it must ask for each read and write, because
+   * writes count against a quota in bytes, or because a clone shares the file, whose next change is made in a copy.
+   */
+  passthrough(content: Content): contents.Passthrough | undefined {
+    return contents.passthrough(this.#parts, content)
   }
 
   /** Counts users of an inode who know it by number. While there are any it lives, even without a name. */
@@ -413,7 +444,7 @@ export class Volume {
   async #fsync(ino: number, dataOnly: boolean): Promise<void> {
     const { inodes, files, metadata } = this.#parts
     const inode = inodes.get(ino)
-    if (!isRegular(inode.attributes.mode)) return metadata.sync()
+    if (!isRegular(inode.attributes.mode) || this.readOnly) return metadata.sync()
     try {
       await Promise.all([files.sync(inode, dataOnly), metadata.sync()])
     } finally {
@@ -427,6 +458,7 @@ export class Volume {
   }
 
   async #sync(): Promise<void> {
+    if (this.#removal === undefined) return
     await Promise.all([this.#parts.files.syncAll(), this.#parts.metadata.sync()])
     await this.#removal.drain()
     await this.#parts.files.spare.makeDurable()
@@ -448,13 +480,81 @@ export class Volume {
     return { inodes, bytes }
   }
 
-  /** Limits the volume from now on. What it holds already stays. */
+  /**
+   * Limits the volume from now on. What it holds already stays, however much it is. What the kernel has been given to write
+   * by itself it may go on writing, until it is closed. Throws EINVAL for a limit that is no number of bytes or inodes.
+   */
   setQuota(quota: Quota): void {
-    const { metadata, usage } = this.#parts
-    metadata.run(SET_META, [QUOTA_BYTES, quota.bytes ?? null])
-    metadata.run(SET_META, [QUOTA_INODES, quota.inodes ?? null])
-    metadata.commit()
-    usage.quota = quota
+    const { metadata, usage, files, inodes } = this.#parts
+    if (quota.bytes !== undefined) files.forEachOpen((inode) => inodes.refresh(inode))
+    setQuota(metadata, usage, quota)
+  }
+
+  get readOnly(): boolean {
+    return this.#removal === undefined
+  }
+
+  /** Of a clone: the id of the volume that it is of. */
+  get origin(): string | undefined {
+    const origin = this.#parts.metadata.meta(ORIGIN)
+    return origin === undefined ? undefined : String(origin)
+  }
+
+  /**
+   * Makes a read-only snapshot in `directory`, on the same host file system, which `open` with `readOnly` opens: the volume
+   * as it is at one moment between this call and its end. Content is shared until the volume changes it. When this
+   * resolves, the clone survives loss of power; before, there is none. Throws EEXIST if there is something.
+   */
+  clone(directory: string, options: CloneOptions = {}): Promise<CloneReport> {
+    const cloning = this.#cloning.then(() => clone(this.#parts, this.#directory, directory, options))
+    this.#cloning = cloning.catch(() => {})
+    this.#whileSyncing(cloning.then(() => {})).catch(() => {})
+    return cloning
+  }
+
+  /**
+   * All that the volume holds as a stream of bytes (dump-records.ts), for `restore`; with `since`, an earlier clone of it,
+   * only what has changed. It is read as fast as it is taken. A volume that is not a clone is cloned for it.
+   */
+  async *dump(options: { readonly since?: Volume } = {}): AsyncGenerator<Buffer> {
+    const { since } = options
+    if (since && !since.readOnly) throw new FsError('EINVAL', 'changes are counted from a clone')
+    const base = since ? since.#dumped() : undefined
+    if (this.readOnly) {
+      yield* dump(this.#dumped(), base)
+      return
+    }
+    const path = `${this.#directory}.dump-${randomBytes(6).toString('hex')}`
+    await this.clone(path)
+    try {
+      const { disk, clock } = this.#parts
+      const clone = await Volume.open(path, { disk, clock, readOnly: true })
+      try {
+        yield* dump(clone.#dumped(), base)
+      } finally {
+        await clone.close()
+      }
+    } finally {
+      await fs.promises.rm(path, { recursive: true, force: true })
+    }
+  }
+
+  #dumped(): Dumped {
+    return { parts: this.#parts, directory: this.#directory }
+  }
+
+  /**
+   * Makes a volume in `directory` from a dump: inode numbers, generations, cookies, versions and ids are those of the
+   * volume that was dumped. Resolves when it survives loss of power; if anything goes wrong there is nothing. `base`: for a
+   * dump of changes, a volume restored from the dump before and not opened since, which may be removed afterwards.
+   * Throws DumpError for a dump that is not whole or not sound.
+   */
+  static restore(
+    directory: string,
+    source: AsyncIterable<Uint8Array>,
+    options: RestoreOptions = {},
+  ): Promise<RestoreReport> {
+    return restore(directory, source, options)
   }
 
   /** Totals: the host's, or the quota's where it leaves less. */
@@ -513,20 +613,7 @@ function format(metadata: Metadata, now: Timespec): void {
   metadata.flush()
 }
 
-function readUsage(metadata: Metadata): Usage {
-  const [inodes = 0, bytes = 0] =
-    metadata
-      .query<[number, number]>(`SELECT COUNT(*), SUM(CASE WHEN mode & ${S_IFMT} = ${S_IFREG} THEN size END) FROM inode`)
-      .raw()
-      .get() ?? []
-  const limit = (key: string) => {
-    const value = metadata.meta(key)
-    return typeof value === 'number' ? value : undefined
-  }
-  return new Usage(inodes, bytes ?? 0, { bytes: limit(QUOTA_BYTES), inodes: limit(QUOTA_INODES) })
-}
-
-function setMeta(metadata: Metadata, key: string, value: Parameter): void {
+function setMeta(metadata: MetadataView, key: string, value: Parameter): void {
   metadata.run(SET_META, [key, value])
   metadata.commit()
 }

@@ -6,7 +6,7 @@ import { FsError } from '../posix/errors.ts'
 import { isDirectory, isRegular, S_ISVTX } from '../posix/mode.ts'
 import { type Inode, updateParameters } from './inode.ts'
 import type { Parameter } from './journal.ts'
-import type { Metadata } from './metadata.ts'
+import type { MetadataView } from './metadata.ts'
 import { type Parts, timeNow } from './parts.ts'
 import { requireAccess } from './permissions.ts'
 import { DELETE_XATTR, SET_XATTR, UPDATE_INODE } from './schema.ts'
@@ -26,7 +26,7 @@ export interface XattrQueries {
   readonly all: SqliteDatabase.Statement<Parameter[], { readonly name: string; readonly value: Uint8Array }>
 }
 
-export function prepareXattrQueries(metadata: Metadata): XattrQueries {
+export function prepareXattrQueries(metadata: MetadataView): XattrQueries {
   return {
     value: metadata.query<Uint8Array>('SELECT value FROM xattr WHERE ino = ? AND name = ?').pluck(),
     names: metadata.query<string>('SELECT name FROM xattr WHERE ino = ?').pluck(),
@@ -115,6 +115,9 @@ function changed(parts: Parts, inode: Inode, count: number): void {
 }
 
 type Space = 'user' | 'trusted' | 'security'
+
+/** Throws unless an attribute may be called so. */
+export const checkXattrName = (name: string): void => void spaceOf(name)
 
 /** The namespace of a name. Throws for a name that is none, or of a namespace that is not kept here. */
 function spaceOf(name: string): Space {

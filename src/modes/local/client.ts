@@ -34,6 +34,8 @@ import type { LocalLocks } from './locks.ts'
 interface OpenFile {
   readonly ino: number
   readonly content: Content
+  /** The kernel asks for each read and write. */
+  readonly served: boolean
 }
 
 const NO_GROUPS: readonly number[] = []
@@ -55,6 +57,8 @@ export class LocalFileSystem implements FileSystem {
   #changing = false
   #nextHandle = 1
   readonly #files = new Map<Handle, OpenFile>()
+  /** How many of those are served, by inode. */
+  readonly #served = new Map<number, number>()
   readonly #directories = new Map<Handle, Listing>()
   /** What the kernel knows; the volume keeps each of these inodes. */
   readonly #nodes = new NodeTable()
@@ -117,6 +121,7 @@ export class LocalFileSystem implements FileSystem {
     this.#locks.releaseAll()
     for (const { content } of this.#files.values()) this.#volume.closeContent(content)
     this.#files.clear()
+    this.#served.clear()
     for (const { node } of this.#directories.values()) this.#volume.drop(node, 1)
     this.#directories.clear()
     for (const node of this.#nodes.clear()) this.#volume.drop(node, 1)
@@ -237,10 +242,13 @@ export class LocalFileSystem implements FileSystem {
 
   #opened(ino: number, content: Content, flags: number): Opened {
     const handle = this.#nextHandle++
-    this.#files.set(handle, { ino, content })
-    // Writes that count against a quota must be seen here, and the kernel takes no node half passed through.
-    if (!this.#volume.allowsPassthrough) return { handle, directIo: true }
-    const backing = { fd: content.fd, key: content.file }
+    // A mapping of a file that is served is of the kernel's page cache: until it is gone, the kernel passes nothing through.
+    const backing = this.#served.has(ino) ? undefined : this.#volume.passthrough(content)
+    this.#files.set(handle, { ino, content, served: backing === undefined })
+    if (backing === undefined) {
+      this.#served.set(ino, (this.#served.get(ino) ?? 0) + 1)
+      return { handle, directIo: true }
+    }
     // So must writes that may not keep set-id bits.
     const mayLoseBits = opensForWrite(flags) && (this.#volume.modeOf(ino) & (S_ISUID | S_ISGID)) !== 0
     return mayLoseBits ? { handle, backing, directIo: true } : { handle, backing }
@@ -262,8 +270,15 @@ export class LocalFileSystem implements FileSystem {
     const file = this.#files.get(handle)
     if (file === undefined) return
     this.#files.delete(handle)
+    if (file.served) this.#unserve(file.ino)
     this.#locks.released(file.ino, handle)
     this.#change(() => this.#volume.closeContent(file.content))
+  }
+
+  #unserve(ino: number): void {
+    const left = (this.#served.get(ino) ?? 0) - 1
+    if (left > 0) this.#served.set(ino, left)
+    else this.#served.delete(ino)
   }
 
   fsync(_context: CallContext, handle: Handle, dataOnly: boolean): Promise<void> {

@@ -13,7 +13,7 @@
 //
 // A version of a file is a file of its own on the disk; one that is replaced while it is open stays until its last
 // release. To write: `markDirty`, write through `fd` or the kernel, `stampOf`, read and store it, `stored`.
-import fs, { constants } from 'node:fs'
+import { constants } from 'node:fs'
 import { type Clock, hostClock } from '../../host/clock.ts'
 import { type Disk, hostDisk, syncDirectory } from '../../host/disk.ts'
 import { forgetOwner, noteOwner } from '../../host/exclusive-database.ts'
@@ -91,7 +91,7 @@ export class WholeFileCache {
       index.remove(lost)
       await removals.removeNames(strays.map((name) => `${directory}/files/${name}`))
       const parts = { directory, disk, clock, ledger: new Ledger(limits, files), index, descriptors }
-      const { bootId = hostBootId() } = options
+      const { bootId = disk.bootId() } = options
       const restarted = index.boot !== bootId
       measureDirty(parts, restarted)
       if (restarted) index.setBoot(bootId)
@@ -295,9 +295,4 @@ export class WholeFileCache {
     await syncDirectory(this.#parts.disk, `${this.#parts.directory}/files`)
     this.#namesSynced = Math.max(this.#namesSynced, made)
   }
-}
-
-function hostBootId(): string {
-  const path = '/proc/sys/kernel/random/boot_id'
-  return fs.existsSync(path) ? fs.readFileSync(path, 'utf8').trim() : ''
 }

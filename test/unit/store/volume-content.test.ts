@@ -341,11 +341,10 @@ describe('quotas', () => {
   it('limit bytes', async () => {
     const directory = scratch()
     const volume = await openVolume(directory)
-    expect(volume.allowsPassthrough).toBe(true)
     volume.setQuota({ bytes: 100, inodes: undefined })
-    expect(volume.allowsPassthrough).toBe(false)
     const f = file(volume, 1, 'f')
     const content = volume.openContent(f, O_RDWR, root)
+    expect(volume.passthrough(content)).toBeUndefined()
     expect(volume.write(content, Buffer.alloc(60), 0)).toBe(60)
     expect(volume.write(content, Buffer.alloc(60), 60)).toBe(40)
     expect(codeOf(() => volume.write(content, Buffer.alloc(1), 100))).toBe('EDQUOT')
@@ -365,6 +364,37 @@ describe('quotas', () => {
     expect(again.quota).toEqual({ bytes: 100, inodes: undefined })
     expect(again.statfs()).toMatchObject({ blockSize: 4096, blocks: 0 })
     await checkVolume(again, directory)
+  })
+
+  it('change while the volume is in use, count what was written before, and may be below what is used', async () => {
+    const directory = scratch()
+    const volume = await openVolume(directory)
+    const f = file(volume, 1, 'f')
+    const content = volume.openContent(f, O_RDWR, root)
+    const passed = volume.passthrough(content)
+    fs.writeSync(passed?.fd ?? -1, Buffer.alloc(80), 0, 80, 0)
+    volume.setQuota({ bytes: 100, inodes: undefined })
+    expect(volume.used.bytes).toBe(80)
+    // The kernel takes no node half passed through.
+    const second = volume.openContent(f, O_RDWR, root)
+    expect(volume.passthrough(second)).toEqual(passed)
+    expect(volume.write(content, Buffer.alloc(60), 60)).toBe(40)
+    volume.setQuota({ bytes: 200, inodes: undefined })
+    expect(volume.write(content, Buffer.alloc(60), 100)).toBe(60)
+    volume.setQuota({ bytes: 50, inodes: 1 })
+    expect(codeOf(() => volume.write(content, Buffer.alloc(1), 160))).toBe('EDQUOT')
+    expect(codeOf(() => file(volume, 1, 'g'))).toBe('EDQUOT')
+    expect(volume.write(content, Buffer.alloc(160), 0)).toBe(160)
+    for (const limit of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(codeOf(() => volume.setQuota({ bytes: limit, inodes: undefined }))).toBe('EINVAL')
+    }
+    volume.closeContent(content)
+    volume.closeContent(second)
+    const copy = scratch()
+    fs.cpSync(directory, copy, { recursive: true })
+    expect((await openVolume(copy)).quota).toEqual({ bytes: 50, inodes: 1 })
+    volume.setQuota({ bytes: undefined, inodes: undefined })
+    file(volume, 1, 'g')
   })
 
   it('limit inodes, and leave no half-made entries', async () => {
