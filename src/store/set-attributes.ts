@@ -9,6 +9,7 @@ import {
 import { type Credentials, inGroup, isSuperuser, MAY_WRITE, mayAccess, ownsNode } from '../posix/credentials.ts'
 import { FsError } from '../posix/errors.ts'
 import { isDirectory, isRegular, S_ISGID } from '../posix/mode.ts'
+import type { Disk } from './disk.ts'
 import { type Inode, updateParameters, withPermissions } from './inode.ts'
 import { type Parts, timeNow } from './parts.ts'
 import { requireAccess, withoutPrivileges } from './permissions.ts'
@@ -70,7 +71,8 @@ export function killPrivileges(parts: Parts, ino: number): void {
   })
 }
 
-function requireAllowed(
+/** Throws unless `who` may make these changes. */
+export function requireAllowed(
   parts: Parts,
   inode: Inode,
   changes: AttributeChanges,
@@ -118,11 +120,15 @@ function changeContent(parts: Parts, inode: Inode, changes: AttributeChanges): b
   const { fd } = parts.files.open(inode)
   inode.unsaved = true
   if (size !== undefined) parts.disk.truncate(fd, size)
-  if (retimed) {
-    parts.disk.utimens(fd, secondsOf(atime), nanosecondsOf(atime), secondsOf(mtime), nanosecondsOf(mtime))
-  }
+  tellTimes(parts.disk, fd, changes)
   parts.inodes.adoptContent(inode)
   return true
+}
+
+/** Gives a content file the times that are asked for, if any are. */
+export function tellTimes(disk: Disk, fd: number, { atime, mtime }: AttributeChanges): void {
+  if (atime === undefined && mtime === undefined) return
+  disk.utimens(fd, secondsOf(atime), nanosecondsOf(atime), secondsOf(mtime), nanosecondsOf(mtime))
 }
 
 const secondsOf = (time: Timespec | 'now' | undefined): number => (time === undefined || time === 'now' ? 0 : time.sec)

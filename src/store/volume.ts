@@ -22,6 +22,8 @@ import * as contents from './contents.ts'
 import { create, createTemporary, link, type NewNodeOptions } from './create.ts'
 import { type Disk, hostDisk, withFsErrors } from './disk.ts'
 import { Entries, type ListedEntry } from './entries.ts'
+import { GrantCoordinator } from './grant-coordinator.ts'
+import { GrantRecalls } from './grant-recalls.ts'
 import { BLOCK_SIZE, insertParameters, newInode } from './inode.ts'
 import { INODE_LIMIT, Inodes } from './inodes.ts'
 import type { Parameter } from './journal.ts'
@@ -33,6 +35,7 @@ import type { Parts } from './parts.ts'
 import { requireAccess } from './permissions.ts'
 import { removeDirectory, unlink } from './remove.ts'
 import { type Renaming, rename } from './rename.ts'
+import * as replacing from './replace.ts'
 import { INSERT_INODE, SET_META } from './schema.ts'
 import { killPrivileges, type SetAttributesOptions, setAttributes } from './set-attributes.ts'
 import { type Quota, Usage } from './usage.ts'
@@ -57,6 +60,8 @@ export interface VolumeLimits extends MetadataLimits {
   /** How long the content of a deleted file stays at least, and how much longer while the volume is busy, in ms. */
   readonly removalDelayMs: number
   readonly removalPatienceMs: number
+  /** Promises to clients that are kept at once. */
+  readonly grants: number
 }
 
 export const VOLUME_LIMITS: VolumeLimits = {
@@ -65,6 +70,7 @@ export const VOLUME_LIMITS: VolumeLimits = {
   idleDescriptors: 8192,
   removalDelayMs: 250,
   removalPatienceMs: 5000,
+  grants: 100_000,
 }
 
 export const ROOT_INODE = 1
@@ -93,18 +99,24 @@ export class Volume {
   readonly root = ROOT_INODE
   /** Of all protocols that serve this volume: what one locks, the others see. In memory only. */
   readonly locks = new LockService()
+  /** What clients of all protocols were promised that they may cache. In memory only. */
+  readonly grants: GrantCoordinator
+  /** How those clients are told that a promise ends: each protocol's server serves its own. */
+  readonly recalls = new GrantRecalls()
   readonly #directory: string
   readonly #parts: Parts
   readonly #removal: ContentRemoval
+  readonly #staged = new Set<replacing.StagedContent>()
   /** What waits for the device. */
   readonly #syncs = new Set<Promise<void>>()
   #closing: Promise<void> | undefined
 
-  private constructor(directory: string, parts: Parts, removal: ContentRemoval) {
+  private constructor(directory: string, parts: Parts, removal: ContentRemoval, grantLimit: number) {
     this.#directory = directory
     this.#parts = parts
     this.#removal = removal
     this.id = String(parts.metadata.meta(ID))
+    this.grants = new GrantCoordinator({ clock: parts.clock, send: this.recalls.send, limit: grantLimit })
   }
 
   /**
@@ -169,6 +181,7 @@ export class Volume {
         discardContent: (content, bytes) => removal.add(content, bytes),
       })
       if (metadata.meta(CLEAN) !== 1) {
+        replacing.finishCopies(metadata, disk, contentDirectory)
         const known = new Set(metadata.query<number>('SELECT content FROM inode').pluck().iterate())
         files.collect((content) => known.has(content))
       }
@@ -178,7 +191,7 @@ export class Volume {
       const entries = new Entries(metadata, options.nameHash ?? nameHash, Number(metadata.meta(NAME_SEED)))
       const xattrs = prepareXattrQueries(metadata)
       const parts: Parts = { disk, clock, metadata, inodes, entries, xattrs, files, usage, notices }
-      const volume = new Volume(directory, parts, removal)
+      const volume = new Volume(directory, parts, removal, limits.grants)
       fs.writeFileSync(`${directory}/${OWNER}`, `${process.pid}\n`)
       return volume
     } catch (error) {
@@ -197,6 +210,8 @@ export class Volume {
     const { metadata, inodes, files } = this.#parts
     // A descriptor that is closed under a sync may be another file's when the sync comes to it.
     while (this.#syncs.size > 0) await Promise.allSettled(this.#syncs)
+    this.grants.close()
+    for (const staged of this.#staged) this.discardStaged(staged)
     files.closeAll()
     inodes.close()
     await this.#removal.close()
@@ -351,6 +366,48 @@ export class Volume {
   /** Writes a file that the caller has not opened. Whether `who` may write it is the caller's to judge. */
   writeUnopened(ino: number, data: Uint8Array, offset: number, who: Credentials): number {
     return contents.writeUnopened(this.#parts, ino, data, offset, who)
+  }
+
+  /** Begins the whole new content of a regular file, of so many bytes. Throws EDQUOT, EFBIG, EISDIR, EINVAL, ENOSPC. */
+  stage(ino: number, bytes: number): replacing.StagedContent {
+    const staged = replacing.stage(this.#parts, ino, bytes)
+    this.#staged.add(staged)
+    return staged
+  }
+
+  appendStaged(staged: replacing.StagedContent, data: Uint8Array): void {
+    replacing.appendStaged(this.#parts, staged, data)
+  }
+
+  /** Resolves when the staged content survives loss of power. */
+  syncStaged(staged: replacing.StagedContent): Promise<void> {
+    return this.#whileSyncing(this.#parts.files.syncStaged(staged.file))
+  }
+
+  /** It is not wanted after all. Does nothing once it is the content of its file. */
+  discardStaged(staged: replacing.StagedContent): void {
+    this.#staged.delete(staged)
+    replacing.discardStaged(this.#parts, staged)
+  }
+
+  /** See `replaceContent` in replace.ts. */
+  replaceContent(staged: replacing.StagedContent, changes: Omit<AttributeChanges, 'size'>, who: Credentials): void {
+    replacing.replaceContent(this.#parts, staged, changes, who)
+    this.#staged.delete(staged)
+  }
+
+  /** The content of a regular file as it is now: `replaceContent` does not change it. */
+  openSnapshot(ino: number): replacing.Snapshot {
+    return replacing.openSnapshot(this.#parts, ino)
+  }
+
+  closeSnapshot(snapshot: replacing.Snapshot): void {
+    replacing.closeSnapshot(this.#parts, snapshot)
+  }
+
+  /** Reads what is in memory: see `readCached`. */
+  readSnapshotCached(snapshot: replacing.Snapshot, into: Uint8Array, offset: number): number {
+    return this.#parts.disk.readCached(snapshot.fd, into, offset)
   }
 
   /** fallocate(2). */
