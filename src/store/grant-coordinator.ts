@@ -43,7 +43,7 @@ export class GrantCoordinator {
   /** For status views. */
   readonly table: Pick<
     GrantTable,
-    'size' | 'grantsOf' | 'grantsOfClient' | 'recalls' | 'waitingOperations' | 'undeliveredRecalls'
+    'size' | 'grantsOf' | 'holdersOf' | 'grantsOfClient' | 'recalls' | 'waitingOperations' | 'undeliveredRecalls'
   >
   readonly #table: GrantTable
   readonly #clock: Clock
@@ -92,6 +92,11 @@ export class GrantCoordinator {
     } finally {
       for (const one of begun) if (one) this.#table.finish(one.id)
     }
+  }
+
+  /** In the milliseconds of `expiresAt`. */
+  now(): number {
+    return this.#clock.now()
   }
 
   /** See `GrantTable.acquire`. */

@@ -256,6 +256,11 @@ export class Volume {
     return this.#parts.inodes.attributes(ino)
   }
 
+  /** The directory above a directory. */
+  parentOf(directory: number): number {
+    return this.#parts.inodes.parentOf(directory)
+  }
+
   /** Type and permission bits alone: of a regular file, too, they are known without asking its content. */
   modeOf(ino: number): number {
     return this.#parts.inodes.get(ino).attributes.mode
