@@ -3,6 +3,7 @@
 //
 // The promises are grants (CACHE_READ) of the volume, beside those of other protocols. A holder is a client, and the
 // generation of the inode, which is not known any more once it is deleted.
+import { FsError } from '../../posix/errors.ts'
 import type { WsPeer } from '../../rpc/ws/index.ts'
 import { CACHE_READ, type Holder } from '../../store/grant-types.ts'
 import type { Notice } from '../../store/notices.ts'
@@ -16,6 +17,7 @@ import type { ServedVolume, VolumeRegistry } from './volume-registry.ts'
 const PROTOCOL = 'afs'
 /** Clients that are remembered; one that was forgotten is told that nothing stands. */
 const CLIENTS_MAX = 16_384
+const TELL_TRIES = 3
 
 export interface CallbacksOptions {
   readonly registry: VolumeRegistry
@@ -74,17 +76,27 @@ export class Callbacks {
       this.#setStanding(peer.id, 'new')
       for (const { volume } of this.#options.registry) volume.grants.releaseClient(clientName(peer.id))
     }
-    void this.admit(peer)
+    // If that fails it is told when it asks for something.
+    this.admit(peer)?.catch(() => {})
   }
 
-  /** A client is heard of: undefined, or to be waited for before it is answered, so that it knows where it stands. */
+  /**
+   * A client is heard of: undefined, or to be waited for before it is answered, so that it knows where it stands. Rejects
+   * with EAGAIN if it cannot be told: an answer would make it believe that all it keeps is good.
+   */
   admit(peer: WsPeer): Promise<void> | undefined {
-    if (this.#standing.get(peer.id) === 'known') return undefined
-    const under = this.#telling.get(peer.id)
-    if (under !== undefined) return under
-    const told = this.#tell(peer).finally(() => this.#telling.delete(peer.id))
-    this.#telling.set(peer.id, told)
-    return told
+    return this.#standing.get(peer.id) === 'known' ? undefined : this.#admit(peer)
+  }
+
+  async #admit(peer: WsPeer): Promise<void> {
+    for (let tries = 0; tries < TELL_TRIES; tries++) {
+      // Another call may have begun to tell it, over a connection that is gone by now: then it is told again.
+      const telling = this.#telling.get(peer.id) ?? this.#tell(peer).finally(() => this.#telling.delete(peer.id))
+      this.#telling.set(peer.id, telling)
+      await telling
+      if (this.#standing.get(peer.id) === 'known') return
+    }
+    throw new FsError('EAGAIN', `${peer.id} does not answer when it is told to discard what it keeps`)
   }
 
   /** Promises to tell `client` before the file changes; null if that cannot be promised now. */
