@@ -103,11 +103,14 @@ export class Callbacks {
   promise({ volume, type }: ServedVolume, client: string, fid: Fid): Promised {
     if (this.#standing.get(client) !== 'known') return null
     const { grants } = volume
-    const holder = this.holder(client, fid)
     const holders = grants.table.holdersOf(fid.vnode) + 1
     const expiresInMs = (this.#options.life ?? promiseLifeMs)(holders, type)
     const { rights } = grants.acquire({
-      ...{ file: fid.vnode, ...holder, rights: CACHE_READ, expiresAt: grants.now() + expiresInMs },
+      file: fid.vnode,
+      client: clientName(client),
+      key: String(fid.unique),
+      rights: CACHE_READ,
+      expiresAt: grants.now() + expiresInMs,
     })
     return (rights & CACHE_READ) === 0 ? null : { expiresInMs }
   }

@@ -32,15 +32,28 @@ export const fidOf = ({ id, volume }: ServedVolume, ino: number): Fid => ({
 export function statusOf(served: ServedVolume, ino: number): Status {
   const { volume } = served
   const { change, dataVersion } = volume.changeOf(ino)
-  const { mode, uid, gid, size, nlink, rdev, blocks, atime, mtime, ctime, btime } = volume.attributes(ino)
+  const attributes = volume.attributes(ino)
+  const { mode, nlink } = attributes
   const type = fileType(mode)
-  const isLink = type === 'symlink' || type === 'mountpoint'
+  const isDirectory = type === 'directory'
+  // Spelled out: spread together it takes several times as long, and a listing asks for a thousand.
   return {
-    ...{ type, length: size, dataVersion: type === 'directory' ? change : dataVersion, change, mode: mode & 0o7777 },
-    ...{ uid, gid, nlink, rdev, blocks },
-    ...{ atime: timeOf(atime), mtime: timeOf(mtime), ctime: timeOf(ctime), btime: timeOf(btime) },
-    parent: type === 'directory' && nlink > 0 ? fidOf(served, volume.parentOf(ino)) : null,
-    target: isLink ? volume.readlink(ino) : null,
+    type,
+    length: attributes.size,
+    dataVersion: isDirectory ? change : dataVersion,
+    change,
+    mode: mode & 0o7777,
+    uid: attributes.uid,
+    gid: attributes.gid,
+    nlink,
+    rdev: attributes.rdev,
+    blocks: attributes.blocks,
+    atime: timeOf(attributes.atime),
+    mtime: timeOf(attributes.mtime),
+    ctime: timeOf(attributes.ctime),
+    btime: timeOf(attributes.btime),
+    parent: isDirectory && nlink > 0 ? fidOf(served, volume.parentOf(ino)) : null,
+    target: type === 'symlink' || type === 'mountpoint' ? volume.readlink(ino) : null,
   }
 }
 
