@@ -1,4 +1,5 @@
 // What all calls of the file server share: which inode a fid means, who asks, and what is answered of an inode.
+import type { BufferPool } from '../../host/buffer-pool.ts'
 import type { Credentials } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import { isDirectory } from '../../posix/mode.ts'
@@ -11,6 +12,7 @@ import type { ServedVolume, VolumeRegistry } from './volume-registry.ts'
 export interface AfsServerParts {
   readonly registry: VolumeRegistry
   readonly callbacks: Callbacks
+  readonly chunks: BufferPool
   /** In milliseconds since the epoch. */
   now(): number
   /** As whom a caller comes in: squashing. Default: as whoever it says. */
@@ -32,11 +34,17 @@ const TRIES = 16
 export class AfsCalls {
   readonly registry: VolumeRegistry
   readonly callbacks: Callbacks
+  /** Memory for what is fetched. */
+  readonly chunks: BufferPool
+  /** A chunk is not needed any more. */
+  readonly giveChunk: (chunk: Buffer) => void
   readonly #identify: (who: Who) => Credentials
 
-  constructor({ registry, callbacks, identify }: AfsServerParts) {
+  constructor({ registry, callbacks, identify, chunks }: AfsServerParts) {
     this.registry = registry
     this.callbacks = callbacks
+    this.chunks = chunks
+    this.giveChunk = (chunk) => chunks.give(chunk)
     this.#identify = identify ?? (({ uid, gid, groups }) => ({ uid, gid, groups }))
   }
 

@@ -9,6 +9,7 @@ import { Callbacks, type CallbacksOptions } from './callbacks.ts'
 import { AfsLocks } from './locks.ts'
 import type { Who } from './records.ts'
 import { afsService } from './services.ts'
+import { fetchChunks } from './transfers.ts'
 import { ROOT_CELL, VolumeRegistry } from './volume-registry.ts'
 
 /** How long the event loop stays awake after a call, in microseconds. */
@@ -76,7 +77,13 @@ export class AfsServer {
       listener = await listenWs({
         services: [
           afsService(
-            { registry, callbacks, now: () => clock.now(), ...(identify === undefined ? {} : { identify }) },
+            {
+              registry,
+              callbacks,
+              chunks: fetchChunks(),
+              now: () => clock.now(),
+              ...(identify === undefined ? {} : { identify }),
+            },
             locks,
           ),
         ],

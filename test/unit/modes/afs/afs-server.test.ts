@@ -78,6 +78,21 @@ describe('files', () => {
     expect((await beyond.bytes.collect(10)).length).toBe(0)
   })
 
+  test('many at once, each gets its own bytes', async () => {
+    const wanted = await Promise.all(
+      Array.from({ length: 6 }, async (_, i) => {
+        const fid = await a.create(`m${i}`)
+        const content = Buffer.alloc(2 ** 20 + i * 70_000, String(i))
+        await a.store(fid, content)
+        return { fid, content }
+      }),
+    )
+    for (let round = 0; round < 3; round++) {
+      const found = await Promise.all(wanted.map(({ fid }) => b.fetch(fid)))
+      for (const [i, { content }] of wanted.entries()) expect(found[i]?.content === content.toString()).toBe(true)
+    }
+  })
+
   test('a fetch gets the version that it began with, whatever is stored meanwhile', async () => {
     const fid = await a.create('f')
     await a.store(fid, Buffer.alloc(8 * 2 ** 20, 'o'))

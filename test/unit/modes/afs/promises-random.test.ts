@@ -7,6 +7,7 @@ import { AfsLocks } from '../../../../src/modes/afs/locks.ts'
 import { AFSCB, type Arguments, type Result } from '../../../../src/modes/afs/protocol.ts'
 import type { Fid, Known } from '../../../../src/modes/afs/records.ts'
 import { afsService } from '../../../../src/modes/afs/services.ts'
+import { fetchChunks } from '../../../../src/modes/afs/transfers.ts'
 import { ROOT_CELL, VolumeRegistry } from '../../../../src/modes/afs/volume-registry.ts'
 import type { WsPeer } from '../../../../src/rpc/ws/index.ts'
 import type { AnyProcedure } from '../../../../src/rpc/ws/program.ts'
@@ -186,7 +187,7 @@ test.each(Array.from({ length: 12 }, (_, i) => seed() + i))('seed %i', async (fr
   const callbacks = new Callbacks({ registry, client: (id) => clients.get(id)?.peer, timeoutMs: TIMEOUT_MS, life })
   for (const served of registry) callbacks.serve(served)
   const now = () => clock.now()
-  const { procedures } = afsService({ registry, callbacks, now }, new AfsLocks(registry, clock))
+  const { procedures } = afsService({ registry, callbacks, now, chunks: fetchChunks() }, new AfsLocks(registry, clock))
   const call = <R>(client: SimulatedClient, { number }: AnyProcedure, args: unknown): Promise<R> =>
     Promise.resolve(procedures.get(number)?.handler(args, { peer: client.peer } as never) as R)
   model.fids = Array.from({ length: FILES }, (_, i) => {
