@@ -3,7 +3,10 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
 import { O_RDONLY, O_RDWR, S_IFREG } from '../../../src/posix/mode.ts'
+import type { Content } from '../../../src/store/contents.ts'
+import type { Snapshot } from '../../../src/store/replace.ts'
 import type { Volume } from '../../../src/store/volume.ts'
+import { random, seed } from '../../support/random.ts'
 import { alice, openVolume, root, scratch, superuser } from './volume-fixture.ts'
 
 function make(volume: Volume, content: string, name = 'f'): number {
@@ -128,3 +131,71 @@ test('what may not be changes nothing: quota, foreign owner; set-id bits go when
   expect(volume.read(content, Buffer.alloc(5), 0)).toBe(1)
   volume.closeContent(content)
 })
+
+test.each([1, 2, 3, 4].map((n) => seed() + n))(
+  'beside writes, opens, snapshots and restarts: seed %i',
+  async (from) => {
+    const chance = random(from)
+    const pick = (count: number) => Math.floor(chance() * count)
+    const directory = scratch()
+    const limits = { idleDescriptors: 1, cachedInodes: 2, removalDelayMs: 0, removalPatienceMs: 0, batchOperations: 3 }
+    let volume = await openVolume(directory, { limits })
+    const files = new Map<number, string>()
+    const snapshots: { snapshot: Snapshot; content: string }[] = []
+    /** Those whose file was changed in place, maybe. */
+    const written = new Set<Snapshot>()
+    const opens: Content[] = []
+    const closeAll = () => {
+      for (const { snapshot } of snapshots.splice(0)) volume.closeSnapshot(snapshot)
+      for (const content of opens.splice(0)) volume.closeContent(content)
+    }
+    for (let step = 0; step < 400; step++) {
+      const inodes = [...files.keys()]
+      const ino = inodes[pick(inodes.length)]
+      const text = String(step).repeat(1 + pick(30))
+      const what = ino === undefined ? 0 : pick(10)
+      if (what === 0 || ino === undefined) files.set(make(volume, text, `f${step}`), text)
+      else if (what < 4) {
+        const { dataVersion } = volume.changeOf(ino)
+        replace(volume, ino, text)
+        expect(volume.changeOf(ino).dataVersion).toBe(dataVersion + 1)
+        files.set(ino, text)
+      } else if (what === 4) {
+        volume.setAttributes(ino, { size: 0 }, root)
+        volume.writeUnopened(ino, Buffer.from(text), 0, root)
+        for (const one of snapshots.filter(({ snapshot }) => snapshot.ino === ino)) volume.closeSnapshot(one.snapshot)
+        files.set(ino, text)
+      } else if (what === 5) snapshots.push({ snapshot: volume.openSnapshot(ino), content: files.get(ino) ?? '' })
+      else if (what === 6) opens.push(volume.openContent(ino, O_RDWR, root))
+      else if (what === 7) {
+        for (const content of opens.splice(0, 2)) volume.closeContent(content)
+        for (const { snapshot } of snapshots.splice(0, 2)) volume.closeSnapshot(snapshot)
+      } else if (what === 8) {
+        const name = [...volume.list(1, 0)].find((entry) => entry.ino === ino)?.name ?? ''
+        volume.unlink(1, name, root)
+        files.delete(ino)
+      } else if (pick(8) === 0) {
+        closeAll()
+        await volume.close()
+        volume = await openVolume(directory, { limits })
+      } else await volume.sync()
+      for (const [ino, content] of files) expect(read(volume, ino)).toBe(content)
+      for (const { snapshot, content } of snapshots) {
+        // Writes in place are seen in snapshots, too, as are copies into files that somebody has open.
+        if (snapshot.closed || opens.length > 0) continue
+        const into = Buffer.alloc(content.length)
+        fs.readSync(snapshot.fd, into, 0, content.length, 0)
+        if (!written.has(snapshot)) expect(into.toString()).toBe(content)
+      }
+      if (opens.length > 0) for (const { snapshot } of snapshots) written.add(snapshot)
+    }
+    closeAll()
+    await volume.sync()
+    expect(volume.used.bytes).toBe([...files.values()].reduce((sum, { length }) => sum + length, 0))
+    const found = fs.readdirSync(`${directory}/content`, { recursive: true, withFileTypes: true })
+    const named = new Set([...files.keys()].map((ino) => `${directory}/${volume.contentPath(ino)}`))
+    const full = found.filter((entry) => entry.isFile()).map((entry) => `${entry.parentPath}/${entry.name}`)
+    // What is left beside the files' own content is empty, for the next files.
+    for (const path of full) if (!named.has(path)) expect(fs.statSync(path).size).toBe(0)
+  },
+)
