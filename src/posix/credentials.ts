@@ -47,3 +47,12 @@ export function ownsNode(who: Credentials, node: Owned): boolean {
 export function stickyForbids(who: Credentials, directory: Owned, victim: Owned): boolean {
   return (directory.mode & S_ISVTX) !== 0 && !isSuperuser(who) && who.uid !== victim.uid && who.uid !== directory.uid
 }
+
+/**
+ * Whether a client may have data read or written. It checked when the file was opened, and the server does not know of
+ * that: so the owner always may (RFC 1813 §4.4), and who may execute a file may read it.
+ */
+export function mayTransfer(who: Credentials, attributes: Owned, mask: typeof MAY_READ | typeof MAY_WRITE): boolean {
+  if (who.uid === attributes.uid || mayAccess(who, attributes, mask)) return true
+  return mask === MAY_READ && mayAccess(who, attributes, MAY_EXEC)
+}

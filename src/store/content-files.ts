@@ -13,7 +13,7 @@ import type { CloneContents } from './clone-contents.ts'
 import { CopiedContents } from './copied-contents.ts'
 import { GroupedCall } from './grouped-call.ts'
 import type { Inode } from './inode.ts'
-import { SpareContents } from './spare-contents.ts'
+import { type SpareContent, SpareContents } from './spare-contents.ts'
 
 /** Inode numbers that share a directory in a row: files made together are synced and removed together. */
 const RUN = 256
@@ -31,6 +31,10 @@ export interface ContentFile {
   /** How often the inode is open, and how often for writing. */
   opens: number
   writableOpens: number
+  /** How many of the opens only read the content as it was when they began: another may take its place meanwhile. */
+  snapshots: number
+  /** Called when nobody reads it any more, after its inode got other content. */
+  whenClosed?: () => void
   /** Used since the hand came by. */
   recent: boolean
   /** The inode was open for writing, and a mapping of that open may still write it. */
@@ -77,6 +81,8 @@ export class ContentFiles {
   readonly #directories: readonly ContentDirectory[]
   /** The files that are open here, by inode number, and how many of them nobody uses. */
   readonly #files = new Map<number, ContentFile>()
+  /** Content that was replaced while it was read. */
+  readonly #detached = new Set<ContentFile>()
   #idle = 0
   readonly spare: SpareContents
   readonly #copied: CopiedContents
@@ -123,6 +129,54 @@ export class ContentFiles {
     if (spare) inode.content = spare.content
     else this.#options.onNoneSpare()
     return this.#add(inode, spare?.fd ?? this.#make(inode.content), { isNew: true })
+  }
+
+  /** An empty content file beside those of inodes, open: for `replace`, or to be given up by `discardStaged`. */
+  stage(allocate: () => number): SpareContent {
+    const spare = this.spare.take()
+    if (spare) return spare
+    this.#options.onNoneSpare()
+    const content = allocate()
+    return { content, fd: this.#make(content) }
+  }
+
+  discardStaged({ content, fd }: SpareContent): void {
+    this.#disk.close(fd)
+    this.#unlink(content)
+  }
+
+  /** Makes a staged file the inode's content. What it had before is nobody's, as with `retire`. */
+  replace(inode: Inode, { content, fd }: SpareContent): void {
+    this.retire(inode)
+    inode.content = content
+    this.#add(inode, fd, { isNew: true })
+  }
+
+  /** Makes a staged file durable under its name: before an inode names it. */
+  async syncStaged({ content, fd }: SpareContent): Promise<void> {
+    await this.#disk.sync(fd, false)
+    await this.#syncDirectoryOf(content)
+  }
+
+  /** Takes an open file from its inode, for those who still read it. It is theirs: `releaseDetached` is the end of it. */
+  detachOpen(inode: Inode, file: ContentFile): void {
+    this.#files.delete(inode.ino)
+    inode.file = undefined
+    // The inode's next open has a file of its own.
+    this.#detached.add(file)
+  }
+
+  releaseDetached(file: ContentFile): void {
+    if (--file.opens > 0) return
+    this.#detached.delete(file)
+    this.#closeReplaced(file)
+    this.#disk.close(file.fd)
+    file.fd = -1
+    file.whenClosed?.()
+  }
+
+  isDetached(file: ContentFile): boolean {
+    return this.#detached.has(file)
   }
 
   #make(content: number): number {
@@ -367,15 +421,20 @@ export class ContentFiles {
 
   /** Resolves when the content, and that the file exists, is on stable storage. */
   async sync(inode: Inode, dataOnly: boolean): Promise<void> {
-    const directory = this.#directoryOf(inode.content)
     const file = this.open(inode)
     // Used while the sync runs: its descriptor must not be closed.
     this.retain(file, false)
     try {
       await this.#copied.sync(this.#path(inode.content), () => this.#disk.sync(file.fd, dataOnly))
     } finally {
-      this.release(file, false)
+      if (this.isDetached(file)) this.releaseDetached(file)
+      else this.release(file, false)
     }
+    await this.#syncDirectoryOf(inode.content)
+  }
+
+  async #syncDirectoryOf(content: number): Promise<void> {
+    const directory = this.#directoryOf(content)
     // Who finds it cleared must still wait for the sync that somebody else began.
     if (directory.unsynced || directory.sync.busy) {
       directory.unsynced = false
@@ -415,6 +474,12 @@ export class ContentFiles {
 
   closeAll(): void {
     for (const file of this.#files.values()) this.#closeSaved(file)
+    for (const file of this.#detached) {
+      this.#disk.close(file.fd)
+      file.fd = -1
+      file.whenClosed?.()
+    }
+    this.#detached.clear()
   }
 
   #directoryOf(content: number): ContentDirectory {
@@ -449,6 +514,7 @@ export class ContentFiles {
       appendFd: -1,
       opens: 0,
       writableOpens: 0,
+      snapshots: 0,
       recent: true,
       wasWritable: false,
       touched: !isNew && !this.#options.readOnly,

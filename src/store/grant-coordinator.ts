@@ -43,7 +43,7 @@ export class GrantCoordinator {
   /** For status views. */
   readonly table: Pick<
     GrantTable,
-    'size' | 'grantsOf' | 'grantsOfClient' | 'recalls' | 'waitingOperations' | 'undeliveredRecalls'
+    'size' | 'grantsOf' | 'holdersOf' | 'grantsOfClient' | 'recalls' | 'waitingOperations' | 'undeliveredRecalls'
   >
   readonly #table: GrantTable
   readonly #clock: Clock
@@ -74,18 +74,29 @@ export class GrantCoordinator {
   }
 
   /** Waits like `before`, then runs `body`; until it is over nobody is granted what the operation recalls. */
-  async during<Result>(
-    operation: Operation,
+  during<Result>(operation: Operation, body: () => Result | Promise<Result>, signal?: AbortSignal): Promise<Result> {
+    return this.duringAll([operation], body, signal)
+  }
+
+  /** The same for operations that are one: all recalls go out together, before any of them is waited for. */
+  async duringAll<Result>(
+    operations: readonly Operation[],
     body: () => Result | Promise<Result>,
     signal?: AbortSignal,
   ): Promise<Result> {
-    const begun = this.#begin({ ...operation, hold: true }, signal)
+    const begun = operations.map((operation) => this.#begin({ ...operation, hold: true }, signal))
     try {
-      await begun?.done
+      const waits = begun.flatMap((one) => one?.done ?? [])
+      if (waits.length > 0) await Promise.all(waits)
       return await body()
     } finally {
-      if (begun) this.#table.finish(begun.id)
+      for (const one of begun) if (one) this.#table.finish(one.id)
     }
+  }
+
+  /** In the milliseconds of `expiresAt`. */
+  now(): number {
+    return this.#clock.now()
   }
 
   /** See `GrantTable.acquire`. */

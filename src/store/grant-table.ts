@@ -137,7 +137,9 @@ export class GrantTable {
       grant.target = rights
     }
     grant.since = now
-    grant.expiresAt = request.expiresAt ?? grant.expiresAt
+    // The holder may never hear of a shorter life, and go on believing in the longer one.
+    const { expiresAt = grant.expiresAt } = request
+    grant.expiresAt = old === undefined ? expiresAt : Math.max(grant.expiresAt, expiresAt)
     this.#deadlines.update(grant)
     this.#index.touch(grant)
     return { grant: viewOf(grant), rights, effects }
@@ -249,6 +251,11 @@ export class GrantTable {
   /** Who holds what of a file, until when, and what is being recalled. */
   grantsOf(file: number): GrantView[] {
     return [...(this.#index.findFile(file)?.grants ?? [])].map(viewOf)
+  }
+
+  /** How many hold something of a file. */
+  holdersOf(file: number): number {
+    return this.#index.findFile(file)?.grants.size ?? 0
   }
 
   grantsOfClient(client: string): GrantView[] {

@@ -232,6 +232,11 @@ export class Inodes {
     discardContent(inode.content, inode.attributes.size)
   }
 
+  /** Content that no inode names any more goes. */
+  discard(content: number, bytes: number): void {
+    this.#options.discardContent(content, bytes)
+  }
+
   /**
    * Forgets everything, and deletes what has no name, whoever uses it. Whoever asks for an inode afterwards is told that
    * there is none to be had. The content files are closed by now.

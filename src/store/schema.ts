@@ -71,6 +71,7 @@ export const UPDATE_ENTRY = 8
 export const SET_XATTR = 9
 export const DELETE_XATTR = 10
 export const DELETE_XATTRS = 11
+export const DELETE_META = 12
 
 const INODE_ROW = `INTO inode (ino, generation, mode, uid, gid, nlink, rdev, size, blocks, atime_s, atime_ns, mtime_s,
   mtime_ns, ctime_s, ctime_ns, btime_s, btime_ns, parent, change, data_version, xattrs, content, target)
@@ -96,4 +97,5 @@ export const STATEMENTS: readonly string[] = [
   'INSERT INTO xattr (ino, name, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
   'DELETE FROM xattr WHERE ino = ? AND name = ?',
   'DELETE FROM xattr WHERE ino = ?',
+  'DELETE FROM meta WHERE key = ?',
 ]

@@ -1,4 +1,6 @@
 // chmod, chown, truncate and utimensat: who may change what, and what else changes with it.
+
+import type { Disk } from '../host/disk.ts'
 import {
   type AttributeChanges,
   type Attributes,
@@ -70,7 +72,8 @@ export function killPrivileges(parts: Parts, ino: number): void {
   })
 }
 
-function requireAllowed(
+/** Throws unless `who` may make these changes. */
+export function requireAllowed(
   parts: Parts,
   inode: Inode,
   changes: AttributeChanges,
@@ -118,11 +121,15 @@ function changeContent(parts: Parts, inode: Inode, changes: AttributeChanges): b
   const { fd } = parts.files.openToChange(inode)
   inode.unsaved = true
   if (size !== undefined) parts.disk.truncate(fd, size)
-  if (retimed) {
-    parts.disk.utimens(fd, secondsOf(atime), nanosecondsOf(atime), secondsOf(mtime), nanosecondsOf(mtime))
-  }
+  tellTimes(parts.disk, fd, changes)
   parts.inodes.adoptContent(inode)
   return true
+}
+
+/** Gives a content file the times that are asked for, if any are. */
+export function tellTimes(disk: Disk, fd: number, { atime, mtime }: AttributeChanges): void {
+  if (atime === undefined && mtime === undefined) return
+  disk.utimens(fd, secondsOf(atime), nanosecondsOf(atime), secondsOf(mtime), nanosecondsOf(mtime))
 }
 
 const secondsOf = (time: Timespec | 'now' | undefined): number => (time === undefined || time === 'now' ? 0 : time.sec)

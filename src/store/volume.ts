@@ -25,6 +25,8 @@ import * as contents from './contents.ts'
 import { create, createTemporary, link, type NewNodeOptions } from './create.ts'
 import { type Dumped, dump } from './dump.ts'
 import { Entries, type ListedEntry } from './entries.ts'
+import { GrantCoordinator } from './grant-coordinator.ts'
+import { GrantRecalls } from './grant-recalls.ts'
 import { BLOCK_SIZE, insertParameters, newInode } from './inode.ts'
 import { INODE_LIMIT, Inodes } from './inodes.ts'
 import type { Parameter } from './journal.ts'
@@ -50,6 +52,7 @@ import type { Parts } from './parts.ts'
 import { requireAccess } from './permissions.ts'
 import { removeDirectory, unlink } from './remove.ts'
 import { type Renaming, rename } from './rename.ts'
+import * as replacing from './replace.ts'
 import { type RestoreOptions, type RestoreReport, restore } from './restore.ts'
 import { INSERT_INODE, SET_META } from './schema.ts'
 import { killPrivileges, type SetAttributesOptions, setAttributes } from './set-attributes.ts'
@@ -77,6 +80,8 @@ export interface VolumeLimits extends MetadataLimits {
   /** How long the content of a deleted file stays at least, and how much longer while the volume is busy, in ms. */
   readonly removalDelayMs: number
   readonly removalPatienceMs: number
+  /** Promises to clients that are kept at once. */
+  readonly grants: number
 }
 
 export const VOLUME_LIMITS: VolumeLimits = {
@@ -85,6 +90,7 @@ export const VOLUME_LIMITS: VolumeLimits = {
   idleDescriptors: 8192,
   removalDelayMs: 250,
   removalPatienceMs: 5000,
+  grants: 100_000,
 }
 
 export { ROOT_INODE } from './layout.ts'
@@ -98,20 +104,26 @@ export class Volume {
   readonly root = ROOT_INODE
   /** Of all protocols that serve this volume: what one locks, the others see. In memory only. */
   readonly locks = new LockService()
+  /** What clients of all protocols were promised that they may cache. In memory only. */
+  readonly grants: GrantCoordinator
+  /** How those clients are told that a promise ends: each protocol's server serves its own. */
+  readonly recalls = new GrantRecalls()
   readonly #directory: string
   readonly #parts: Parts
   /** Undefined: the volume is a clone, and nothing changes. */
   readonly #removal: ContentRemoval | undefined
+  readonly #staged = new Set<replacing.StagedContent>()
   /** What waits for the device. */
   readonly #syncs = new Set<Promise<void>>()
   #cloning: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
 
-  private constructor(directory: string, parts: Parts, removal: ContentRemoval | undefined) {
+  private constructor(directory: string, parts: Parts, removal: ContentRemoval | undefined, grantLimit: number) {
     this.#directory = directory
     this.#parts = parts
     this.#removal = removal
     this.id = String(parts.metadata.meta(ID))
+    this.grants = new GrantCoordinator({ clock: parts.clock, send: this.recalls.send, limit: grantLimit })
   }
 
   /**
@@ -127,7 +139,7 @@ export class Volume {
     if (isPartial(directory)) throw new Error(`${directory} was not made to its end`)
     if (options.readOnly) {
       const opened = openClone(directory, { ...options, disk, clock, limits, onBackgroundError })
-      return new Volume(opened.directory, opened.parts, undefined)
+      return new Volume(opened.directory, opened.parts, undefined, limits.grants)
     }
     disk.makeDirectory(directory)
     const metadata = await openMetadata(directory, { disk, clock, limits, onBackgroundError })
@@ -186,6 +198,7 @@ export class Volume {
         discardContent: (content, bytes) => removal.add(content, bytes),
       })
       if (metadata.meta(CLEAN) !== 1) {
+        replacing.finishCopies(metadata, disk, contentDirectory)
         const known = new Set(metadata.query<number>('SELECT content FROM inode').pluck().iterate())
         files.recoverCopies(metadata.meta(BOOT) !== disk.bootId())
         files.collect((content) => known.has(content))
@@ -199,7 +212,7 @@ export class Volume {
       const entries = new Entries(metadata, options.nameHash ?? nameHash, Number(metadata.meta(NAME_SEED)))
       const xattrs = prepareXattrQueries(metadata)
       const parts: Parts = { disk, clock, metadata, inodes, entries, xattrs, files, usage, notices }
-      const volume = new Volume(directory, parts, removal)
+      const volume = new Volume(directory, parts, removal, limits.grants)
       noteOwner(directory)
       return volume
     } catch (error) {
@@ -218,6 +231,8 @@ export class Volume {
     const { metadata, inodes, files } = this.#parts
     // A descriptor that is closed under a sync may be another file's when the sync comes to it.
     while (this.#syncs.size > 0) await Promise.allSettled(this.#syncs)
+    this.grants.close()
+    for (const staged of this.#staged) this.discardStaged(staged)
     const removal = this.#removal
     const settled = await files.settleCopies().then(
       () => true,
@@ -266,6 +281,11 @@ export class Volume {
   /** The attributes as they are now; the object never changes. Throws ESTALE if the inode is gone. */
   attributes(ino: number): Attributes {
     return this.#parts.inodes.attributes(ino)
+  }
+
+  /** The directory above a directory. */
+  parentOf(directory: number): number {
+    return this.#parts.inodes.parentOf(directory)
   }
 
   /** Type and permission bits alone: of a regular file, too, they are known without asking its content. */
@@ -378,6 +398,48 @@ export class Volume {
   /** Writes a file that the caller has not opened. Whether `who` may write it is the caller's to judge. */
   writeUnopened(ino: number, data: Uint8Array, offset: number, who: Credentials): number {
     return contents.writeUnopened(this.#parts, ino, data, offset, who)
+  }
+
+  /** Begins the whole new content of a regular file, of so many bytes. Throws EDQUOT, EFBIG, EISDIR, EINVAL, ENOSPC. */
+  stage(ino: number, bytes: number): replacing.StagedContent {
+    const staged = replacing.stage(this.#parts, ino, bytes)
+    this.#staged.add(staged)
+    return staged
+  }
+
+  appendStaged(staged: replacing.StagedContent, data: Uint8Array): void {
+    replacing.appendStaged(this.#parts, staged, data)
+  }
+
+  /** Resolves when the staged content survives loss of power. */
+  syncStaged(staged: replacing.StagedContent): Promise<void> {
+    return this.#whileSyncing(this.#parts.files.syncStaged(staged.file))
+  }
+
+  /** It is not wanted after all. Does nothing once it is the content of its file. */
+  discardStaged(staged: replacing.StagedContent): void {
+    this.#staged.delete(staged)
+    replacing.discardStaged(this.#parts, staged)
+  }
+
+  /** See `replaceContent` in replace.ts. */
+  replaceContent(staged: replacing.StagedContent, changes: Omit<AttributeChanges, 'size'>, who: Credentials): void {
+    replacing.replaceContent(this.#parts, staged, changes, who)
+    this.#staged.delete(staged)
+  }
+
+  /** The content of a regular file as it is now: `replaceContent` does not change it. */
+  openSnapshot(ino: number): replacing.Snapshot {
+    return replacing.openSnapshot(this.#parts, ino)
+  }
+
+  closeSnapshot(snapshot: replacing.Snapshot): void {
+    replacing.closeSnapshot(this.#parts, snapshot)
+  }
+
+  /** Reads what is in memory: see `readCached`. */
+  readSnapshotCached(snapshot: replacing.Snapshot, into: Uint8Array, offset: number): number {
+    return this.#parts.disk.readCached(snapshot.fd, into, offset)
   }
 
   /** fallocate(2). */

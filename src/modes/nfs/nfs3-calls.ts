@@ -1,15 +1,7 @@
 // What all calls of the NFS server share: who calls, which inode a handle means, and what an error is answered with.
 
 import type { BufferPool } from '../../host/buffer-pool.ts'
-import type { Attributes } from '../../posix/attributes.ts'
-import {
-  type Credentials,
-  MAY_EXEC,
-  MAY_READ,
-  type MAY_WRITE,
-  mayAccess,
-  ROOT_CREDENTIALS,
-} from '../../posix/credentials.ts'
+import { type Credentials, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import { isDot } from '../../store/names.ts'
 import type { Volume } from '../../store/volume.ts'
@@ -166,17 +158,4 @@ export class NfsCalls {
   wcc(target: Pick<Target, 'ino'> | undefined, before: WccAttr | undefined): WccData {
     return { before, after: this.after(target) }
   }
-}
-
-/**
- * Whether a client may have data read or written. It checked when the file was opened, and the server does not know of
- * that: so the owner always may (RFC 1813 §4.4), and who may execute a file may read it.
- */
-export function mayTransfer(
-  who: Credentials,
-  attributes: Attributes,
-  mask: typeof MAY_READ | typeof MAY_WRITE,
-): boolean {
-  if (who.uid === attributes.uid || mayAccess(who, attributes, mask)) return true
-  return mask === MAY_READ && mayAccess(who, attributes, MAY_EXEC)
 }

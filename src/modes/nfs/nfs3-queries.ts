@@ -1,12 +1,12 @@
 // The procedures of NFS version 3 that change nothing (RFC 1813 §3.3).
 import { read } from 'node:fs'
-import { MAY_EXEC, MAY_READ, MAY_WRITE, mayAccess, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
+import { MAY_EXEC, MAY_READ, MAY_WRITE, mayAccess, mayTransfer, ROOT_CREDENTIALS } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import { isDirectory, isRegular, NAME_MAX, O_RDONLY } from '../../posix/mode.ts'
 import { LINK_MAX } from '../../store/create.ts'
 import { FILE_SIZE_MAX } from '../../store/set-attributes.ts'
 import type { Arguments, Result } from './nfs3.ts'
-import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
+import { type Caller, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
 import { ACCESS3, FSF3 } from './nfs3-types.ts'
 
 /** Reads up to this many bytes are done at once, wherever they are: to hand them to another thread costs more. */

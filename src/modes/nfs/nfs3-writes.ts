@@ -1,9 +1,9 @@
 // WRITE and COMMIT (RFC 1813 §3.3.7, §3.3.21).
-import { MAY_WRITE } from '../../posix/credentials.ts'
+import { MAY_WRITE, mayTransfer } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import { isRegular } from '../../posix/mode.ts'
 import type { Arguments, Result } from './nfs3.ts'
-import { type Caller, mayTransfer, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
+import { type Caller, type NfsCalls, statusOf, type Target } from './nfs3-calls.ts'
 import type { WccAttr } from './nfs3-types.ts'
 
 /**

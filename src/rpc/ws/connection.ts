@@ -87,11 +87,11 @@ export class WsConnection implements PieceSender {
     if (!this.#serving) this.#serve()
   }
 
-  sendPiece(header: Buffer, data: Buffer): void {
+  sendPiece(header: Buffer, data: Buffer, gone?: () => void): void {
     if (this.#ended) return
     // What was said before comes before: the answer that the bytes belong to.
     this.#flush()
-    if (data.length > 0) this.#socket.sendParts(header, data)
+    if (data.length > 0) this.#socket.sendParts(header, data, gone)
     else this.#socket.send(header)
   }
 

@@ -136,7 +136,9 @@ export class IncomingCall implements WsContext {
 
   #succeed(value: unknown): void {
     const { bytesOut } = this.procedure
-    const { result, bytes, length } = bytesOut ? ((value ?? {}) as Partial<WithBytes<unknown>>) : { result: value }
+    const { result, bytes, length, left } = bytesOut
+      ? ((value ?? {}) as Partial<WithBytes<unknown>>)
+      : { result: value }
     let answer: Buffer
     try {
       if (bytesOut && bytes === undefined) throw new TypeError('bytes were promised')
@@ -162,7 +164,7 @@ export class IncomingCall implements WsContext {
       return
     }
     this.#outgoing = new OutgoingBytes(connection, {
-      ...{ id: this.id, direction: 'out', source: () => bytes, length },
+      ...{ id: this.id, direction: 'out', source: () => bytes, length, left },
       done: (error) => {
         if (error === undefined) this.#end(NO_ERROR)
         else this.#fail(error)

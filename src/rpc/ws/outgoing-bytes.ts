@@ -18,7 +18,8 @@ export interface PieceSender {
   readonly messageBytes: number
   /** Calls back when it is this stream's turn to send one piece: at once, if nobody else waits. */
   whenTurn(send: () => void): void
-  sendPiece(header: Buffer, data: Buffer): void
+  /** `gone`: called when the data has left, unless the connection breaks. */
+  sendPiece(header: Buffer, data: Buffer, gone?: () => void): void
 }
 
 export interface OutgoingOptions {
@@ -27,6 +28,8 @@ export interface OutgoingOptions {
   /** Called once. */
   source(): ByteSource
   readonly length?: number | undefined
+  /** A chunk has left: nobody here looks at it any more. */
+  readonly left?: ((chunk: Buffer) => void) | undefined
   /** All is sent, or the source failed. Not called after `stop`. */
   done(error?: unknown): void
 }
@@ -117,9 +120,12 @@ export class OutgoingBytes {
     this.#window.take(bytes)
     this.#at += bytes
     this.#sent += bytes
-    this.#piece(data, false)
-    if (this.#at < chunk.length) this.#advance()
-    else {
+    if (this.#at < chunk.length) {
+      this.#piece(data, false)
+      this.#advance()
+    } else {
+      const { left } = this.#options
+      this.#piece(data, false, left && (() => left(chunk)))
       this.#chunk = undefined
       void this.#pull()
     }
@@ -136,9 +142,9 @@ export class OutgoingBytes {
     this.#options.done()
   }
 
-  #piece(data: Buffer, last: boolean): void {
+  #piece(data: Buffer, last: boolean, gone?: () => void): void {
     const { id, direction } = this.#options
-    this.#sender.sendPiece(pieceHeader({ id, direction, last }), data)
+    this.#sender.sendPiece(pieceHeader({ id, direction, last }), data, gone)
   }
 
   #fail(error: unknown): void {

@@ -25,6 +25,11 @@ export interface WithBytes<R> {
   readonly bytes: ByteSource
   /** How many there are, if that is known: one more or less is an error. */
   readonly length?: number
+  /**
+   * Told of each chunk that has left: its memory may be used again. Of those that were under way when the connection broke,
+   * or that nobody wanted any more, it is not told.
+   */
+  readonly left?: (chunk: Buffer) => void
 }
 
 /**

@@ -108,15 +108,19 @@ export class WsSocket {
     this.#socket.send(message, () => this.#left(length))
   }
 
-  /** One message of two parts, of which none is copied. The second must not change until it has left. */
-  sendParts(first: Buffer, second: Buffer): void {
+  /** One message of two parts, of which none is copied. The second must not change until it has left: `gone` is told. */
+  sendParts(first: Buffer, second: Buffer, gone?: () => void): void {
     if (this.#ended) return
     const bytes = first.length + second.length
     this.#queued += bytes
     this.#carrier.cork()
     // Two fragments (RFC 6455 §5.4).
     this.#socket.send(first, { fin: false })
-    this.#socket.send(second, { fin: true }, () => this.#left(bytes))
+    this.#socket.send(second, { fin: true }, (error) => {
+      // Of what was under way when a connection broke nobody knows who still reads it.
+      if (!error) gone?.()
+      this.#left(bytes)
+    })
     this.#carrier.uncork()
   }
 

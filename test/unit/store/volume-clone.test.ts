@@ -47,6 +47,38 @@ const linksOf = (directory: string, volume: Volume, ino: number) =>
   fs.statSync(join(directory, volume.contentPath(ino) ?? '')).nlink
 
 describe('a clone', () => {
+  it('keeps what is replaced as a whole, whether somebody has it open or not, before and while it is made', async () => {
+    const to = join(scratch(), 'clone')
+    const volume = await openVolume(scratch())
+    const store = (ino: number, text: string) => {
+      const staged = volume.stage(ino, text.length)
+      volume.appendStaged(staged, Buffer.from(text))
+      volume.replaceContent(staged, {}, root)
+    }
+    const [plain, opened, read, meanwhile] = ['plain', 'opened', 'read', 'meanwhile'].map((name) => {
+      const ino = file(volume, 1, name)
+      put(volume, ino, `old ${name}`)
+      return ino
+    }) as [number, number, number, number]
+    const reader = volume.openSnapshot(read)
+    const cloning = volume.clone(to)
+    store(meanwhile, 'new meanwhile')
+    await cloning
+    const user = volume.openContent(opened, O_RDWR, root)
+    for (const ino of [plain, opened, read]) store(ino, `new of ${ino}, and longer`)
+    volume.unlink(1, 'meanwhile', root)
+    await volume.sync()
+    const clone = await openVolume(to, readOnly)
+    const before = [plain, opened, read, meanwhile].map((ino) => contentOf(clone, ino))
+    expect(before).toEqual(['old plain', 'old opened', 'old read', expect.stringMatching(/^(old|new) meanwhile$/)])
+    for (const ino of [plain, opened, read]) expect(contentOf(volume, ino)).toBe(`new of ${ino}, and longer`)
+    volume.closeSnapshot(reader)
+    volume.closeContent(user)
+    await volume.close()
+    expect(contentOf(clone, read)).toBe('old read')
+    await clone.close()
+  })
+
   it('has all that the volume had, and cannot be changed', async () => {
     const directory = scratch()
     const to = join(scratch(), 'clone')

@@ -223,6 +223,33 @@ describe('after loss of power', () => {
     }
   })
 
+  it('content that was synced before it took the place of another is the one or the other', async () => {
+    const directory = scratch()
+    const power = new PowerLossDisk(directory)
+    const volume = await openVolume(directory, { disk: power.disk })
+    power.everythingIsDurable()
+    const f = file(volume, 1, 'f')
+    put(volume, f, 'old')
+    await volume.fsync(f, false)
+    const staged = volume.stage(f, 7)
+    volume.appendStaged(staged, Buffer.from('the new'))
+    await volume.syncStaged(staged)
+    volume.replaceContent(staged, {}, root)
+    const chance = random(from)
+    const states = new Set<string>()
+    for (let n = 0; n < 10; n++) {
+      if (n === 8) await volume.fsync(f, false)
+      const copy = scratch()
+      power.lose(copy, chance)
+      const again = await openVolume(copy, { disk: unsynced })
+      const found = contentOf(again, f)
+      if (n >= 8) expect(found).toBe('the new')
+      states.add(found)
+      await again.close()
+    }
+    expect([...states].filter((state) => state !== 'old' && state !== 'the new')).toEqual([])
+  })
+
   it('the old content of a file lives until its replacement is durable', async () => {
     const directory = scratch()
     const clock = new ManualClock()
