@@ -86,7 +86,7 @@ test('a copy into an open file that a crash interrupted is finished', async () =
   const directory = scratch()
   const worker = `
     import { Volume } from '${process.cwd()}/dist/store/volume.js'
-    import { hostDisk } from '${process.cwd()}/dist/store/disk.js'
+    import { hostDisk } from '${process.cwd()}/dist/host/disk.js'
     const root = { uid: 0, gid: 0, groups: [], checked: true }
     let armed = false
     const disk = { ...hostDisk, copyRange(...args) {
