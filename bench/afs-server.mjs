@@ -3,7 +3,7 @@
 // puts its volume on another file system.
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { KeepAwake } from '../dist/host/keep-awake.js'
@@ -11,6 +11,7 @@ import { AFS, AFSCB } from '../dist/modes/afs/protocol.js'
 import { AfsServer } from '../dist/modes/afs/server.js'
 import { openTcp } from '../dist/rpc/transport.js'
 import { service, WsClient, wsChannel } from '../dist/rpc/ws/index.js'
+import { receivePlain, sendPlain } from './tcp-pair.mjs'
 
 const MIB = 2 ** 20
 const STREAM_MIB = 256
@@ -27,39 +28,13 @@ function* content(mib) {
 
 async function serve(directory) {
   const server = await AfsServer.start({ directory })
-  const plain = createServer({ noDelay: true }, sendPlain).listen(0, HOST)
+  const plain = createServer({ noDelay: true }, (socket) => sendPlain(socket, STREAM_MIB)).listen(0, HOST)
   await new Promise((resolve) => plain.once('listening', resolve))
   const before = process.cpuUsage()
   process.on('message', (what) => {
     if (what === 'cpu') process.send({ cpu: process.cpuUsage(before) })
   })
   process.send({ port: server.port, plainPort: plain.address().port })
-}
-
-/** What bench/tcp-pair.mjs does, as many bytes as the streams have. */
-function sendPlain(socket) {
-  const chunk = Buffer.alloc(CHUNK_BYTES, 'x')
-  let left = STREAM_MIB
-  const more = () => {
-    while (left > 0) {
-      left--
-      if (!socket.write(chunk)) return
-    }
-    socket.end()
-  }
-  socket.on('error', () => {}).on('drain', more)
-  more()
-}
-
-function receivePlain(port) {
-  return new Promise((resolve) => {
-    let received = 0
-    connect({ port, host: HOST })
-      .on('data', ({ length }) => {
-        received += length
-      })
-      .on('end', () => resolve(received))
-  })
 }
 
 function newClient(port, onBreak = () => {}) {

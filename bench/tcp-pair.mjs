@@ -27,32 +27,42 @@ export async function sampleTcpPair({ placement, round, settings }) {
   }
 }
 
-function serve() {
+/** Sends so many MiB and ends the connection. */
+export function sendPlain(socket, mib) {
   const chunk = Buffer.alloc(CHUNK_BYTES, 'x')
-  const server = createServer({ noDelay: true }, (socket) => {
-    let left = TOTAL_MIB * MIB
-    socket.on('error', () => {})
-    const more = () => {
-      while (left > 0) {
-        left -= chunk.length
-        if (!socket.write(chunk)) return
-      }
-      socket.end()
+  let left = mib * MIB
+  const more = () => {
+    while (left > 0) {
+      left -= chunk.length
+      if (!socket.write(chunk)) return
     }
-    socket.on('drain', more)
-    more()
+    socket.end()
+  }
+  socket.on('error', () => {}).on('drain', more)
+  more()
+}
+
+/** Receives from a port of loopback until the end; resolves to how many bytes that were. */
+export function receivePlain(port) {
+  return new Promise((resolve) => {
+    let bytes = 0
+    const socket = connect({ port, host: LOOPBACK })
+    socket.on('data', ({ length }) => {
+      bytes += length
+    })
+    socket.on('end', () => resolve(bytes))
   })
+}
+
+function serve() {
+  const server = createServer({ noDelay: true }, (socket) => sendPlain(socket, TOTAL_MIB))
   server.listen(0, LOOPBACK, () => console.log(server.address().port))
 }
 
-function receive(port) {
+async function receive(port) {
   const from = performance.now()
-  let bytes = 0
-  const socket = connect({ port, host: LOOPBACK })
-  socket.on('data', ({ length }) => {
-    bytes += length
-  })
-  socket.on('end', () => console.log((bytes / MIB / ((performance.now() - from) / 1000)).toFixed(1)))
+  const bytes = await receivePlain(port)
+  console.log((bytes / MIB / ((performance.now() - from) / 1000)).toFixed(1))
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

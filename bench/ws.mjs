@@ -2,7 +2,7 @@
 // `node bench/ws.mjs [seconds]` after `npm run build:ts`. The client runs in a process of its own. `taskset -c 0` puts both
 // on one CPU.
 import { fork } from 'node:child_process'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import * as v from 'valibot'
 import { KeepAwake } from '../dist/host/keep-awake.js'
 import { openTcp } from '../dist/rpc/transport.js'
@@ -17,6 +17,7 @@ import {
   WsClient,
   wsChannel,
 } from '../dist/rpc/ws/index.js'
+import { receivePlain, sendPlain } from './tcp-pair.mjs'
 
 const MIB = 2 ** 20
 const STREAM_MIB = 256
@@ -50,7 +51,7 @@ async function serve() {
     },
   }
   const listener = await listenWs({ services: [service(BENCH, handlers)], awake: new KeepAwake(100) })
-  const plain = createServer({ noDelay: true }, (socket) => sendPlain(socket)).listen(0, HOST)
+  const plain = createServer({ noDelay: true }, (socket) => sendPlain(socket, STREAM_MIB)).listen(0, HOST)
   await new Promise((resolve) => plain.once('listening', resolve))
   const before = process.cpuUsage()
   process.on('message', (what) => {
@@ -58,32 +59,6 @@ async function serve() {
   })
   process.on('disconnect', () => process.exit())
   process.send({ port: listener.address.port, plainPort: plain.address().port })
-}
-
-/** What bench/tcp-pair.mjs does, as many bytes as the streams have. */
-function sendPlain(socket) {
-  const chunk = Buffer.alloc(CHUNK_BYTES, 'x')
-  let left = STREAM_MIB
-  const more = () => {
-    while (left > 0) {
-      left--
-      if (!socket.write(chunk)) return
-    }
-    socket.end()
-  }
-  socket.on('error', () => {}).on('drain', more)
-  more()
-}
-
-function receivePlain(port) {
-  return new Promise((resolve) => {
-    let received = 0
-    const socket = connect({ port, host: HOST })
-    socket.on('data', ({ length }) => {
-      received += length
-    })
-    socket.on('end', () => resolve(received))
-  })
 }
 
 async function measure({ port, plainPort }, serverCpu, seconds) {

@@ -3,61 +3,41 @@
 //
 // Promise: what an operation has returned survives the death of the process at any moment (metadata.ts says how); what
 // `fsync` or `sync` has resolved for survives loss of power.
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { type Clock, hostClock } from '../host/clock.ts'
-import { type Disk, hostDisk, syncDirectory } from '../host/disk.ts'
-import { DatabaseBusy, forgetOwner, noteOwner, ownerOf } from '../host/exclusive-database.ts'
-import {
-  type AttributeChanges,
-  type Attributes,
-  type FileSystemStats,
-  type Timespec,
-  timespecFromMs,
-} from '../posix/attributes.ts'
+import { type Disk, hostDisk } from '../host/disk.ts'
+import { forgetOwner } from '../host/exclusive-database.ts'
+import type { AttributeChanges, Attributes, FileSystemStats } from '../posix/attributes.ts'
 import { type Credentials, MAY_EXEC, ROOT_CREDENTIALS } from '../posix/credentials.ts'
 import { FsError, withFsErrors } from '../posix/errors.ts'
-import { isRegular, NAME_MAX, S_IFDIR } from '../posix/mode.ts'
+import { isRegular, NAME_MAX } from '../posix/mode.ts'
 import { type CloneOptions, type CloneReport, clone, isPartial } from './clone.ts'
-import { ContentFiles, contentPath } from './content-files.ts'
-import { ContentRemoval } from './content-removal.ts'
+import { contentPath } from './content-files.ts'
+import type { ContentRemoval } from './content-removal.ts'
 import * as contents from './contents.ts'
 import { create, createTemporary, link, type NewNodeOptions } from './create.ts'
 import { type Dumped, dump } from './dump.ts'
-import { Entries, type ListedEntry } from './entries.ts'
+import type { ListedEntry } from './entries.ts'
 import { GrantCoordinator } from './grant-coordinator.ts'
 import { GrantRecalls } from './grant-recalls.ts'
-import { BLOCK_SIZE, insertParameters, newInode } from './inode.ts'
-import { INODE_LIMIT, Inodes } from './inodes.ts'
-import type { Parameter } from './journal.ts'
-import {
-  BOOT,
-  CLEAN,
-  CONTENT,
-  DATABASE,
-  ID,
-  JOURNAL,
-  NAME_SEED,
-  ORIGIN,
-  RESTORED,
-  ROOT_INODE,
-  SHARED_BELOW,
-} from './layout.ts'
+import { BLOCK_SIZE } from './inode.ts'
+import { CLEAN, CONTENT, ID, ORIGIN, ROOT_INODE } from './layout.ts'
 import { LockService } from './lock-service.ts'
-import { METADATA_LIMITS, Metadata, type MetadataLimits, type MetadataOptions, type MetadataView } from './metadata.ts'
-import { checkName, type NameHash, nameHash } from './names.ts'
-import { type NoticeListener, Notices } from './notices.ts'
+import { checkName, type NameHash } from './names.ts'
+import type { NoticeListener } from './notices.ts'
 import { openClone } from './open-clone.ts'
+import { openParts, VOLUME_LIMITS, type VolumeLimits } from './open-volume.ts'
 import type { Parts } from './parts.ts'
 import { requireAccess } from './permissions.ts'
 import { removeDirectory, unlink } from './remove.ts'
 import { type Renaming, rename } from './rename.ts'
 import * as replacing from './replace.ts'
 import { type RestoreOptions, type RestoreReport, restore } from './restore.ts'
-import { INSERT_INODE, SET_META } from './schema.ts'
+import { SET_META } from './schema.ts'
 import { killPrivileges, type SetAttributesOptions, setAttributes } from './set-attributes.ts'
-import { type Quota, readUsage, setQuota } from './usage.ts'
-import { getXattr, listXattrs, prepareXattrQueries, removeXattr, setXattr, type XattrMode } from './xattrs.ts'
+import { type Quota, setQuota } from './usage.ts'
+import { getXattr, listXattrs, removeXattr, setXattr, type XattrMode } from './xattrs.ts'
 
 type Content = contents.Content
 
@@ -72,31 +52,7 @@ export interface VolumeOptions {
   readonly readOnly?: boolean
 }
 
-export interface VolumeLimits extends MetadataLimits {
-  /** Inodes kept in memory. */
-  readonly cachedInodes: number
-  /** Content files kept open while nobody uses them. */
-  readonly idleDescriptors: number
-  /** How long the content of a deleted file stays at least, and how much longer while the volume is busy, in ms. */
-  readonly removalDelayMs: number
-  readonly removalPatienceMs: number
-  /** Promises to clients that are kept at once. */
-  readonly grants: number
-}
-
-export const VOLUME_LIMITS: VolumeLimits = {
-  ...METADATA_LIMITS,
-  cachedInodes: 100_000,
-  idleDescriptors: 8192,
-  removalDelayMs: 250,
-  removalPatienceMs: 5000,
-  grants: 100_000,
-}
-
 export { ROOT_INODE } from './layout.ts'
-
-/** Content files made ahead in one go. */
-const SUPPLY = 64
 
 export class Volume {
   /** Random, made with the volume. */
@@ -141,84 +97,8 @@ export class Volume {
       const opened = openClone(directory, { ...options, disk, clock, limits, onBackgroundError })
       return new Volume(opened.directory, opened.parts, undefined, limits.grants)
     }
-    disk.makeDirectory(directory)
-    const metadata = await openMetadata(directory, { disk, clock, limits, onBackgroundError })
-    try {
-      const contentDirectory = `${directory}/${CONTENT}`
-      const files = new ContentFiles({
-        disk,
-        directory: contentDirectory,
-        idleDescriptors: limits.idleDescriptors,
-        beforeClose: (inode) => {
-          inodes.refresh(inode)
-          // An inode that cannot be saved now is found changed when it is next read.
-          try {
-            inodes.save(inode)
-          } catch (error) {
-            onBackgroundError(error as Error)
-          }
-        },
-        onNoneSpare: () => removal.stir(),
-        onCopied: () => removal.stir(),
-        onBackgroundError,
-      })
-      const removal = new ContentRemoval({
-        clock,
-        delayMs: limits.removalDelayMs,
-        patienceMs: limits.removalPatienceMs,
-        operations: () => metadata.sequence,
-        sync: () => metadata.sync(),
-        remove: (content) => files.remove(content),
-        removed: async () => {
-          await files.spare.makeDurable()
-          await files.settleCopies()
-        },
-        prepare: (busy) => {
-          if (!busy) files.spare.supply(SUPPLY, () => inodes.allocate())
-          return files.spare.lacks
-        },
-        removeLater: (content) => files.removeLater(content),
-        onBackgroundError,
-      })
-      if (metadata.meta(ID) === undefined) {
-        disk.makeDirectory(contentDirectory)
-        await files.format()
-        format(metadata, timespecFromMs(clock.now()))
-      }
-      files.sharedBelow = Number(metadata.meta(SHARED_BELOW) ?? 0)
-      const usage = readUsage(metadata)
-      const notices = new Notices()
-      const inodes = new Inodes({
-        disk,
-        metadata,
-        files,
-        usage,
-        notices,
-        cacheLimit: limits.cachedInodes,
-        discardContent: (content, bytes) => removal.add(content, bytes),
-      })
-      if (metadata.meta(CLEAN) !== 1) {
-        replacing.finishCopies(metadata, disk, contentDirectory)
-        const known = new Set(metadata.query<number>('SELECT content FROM inode').pluck().iterate())
-        files.recoverCopies(metadata.meta(BOOT) !== disk.bootId())
-        files.collect((content) => known.has(content))
-      }
-      metadata.run(SET_META, [CLEAN, 0])
-      metadata.run(SET_META, [BOOT, disk.bootId()])
-      if (metadata.meta(RESTORED) !== undefined) metadata.run(SET_META, [RESTORED, null])
-      metadata.commit()
-      await metadata.sync()
-      await syncDirectory(disk, directory)
-      const entries = new Entries(metadata, options.nameHash ?? nameHash, Number(metadata.meta(NAME_SEED)))
-      const xattrs = prepareXattrQueries(metadata)
-      const parts: Parts = { disk, clock, metadata, inodes, entries, xattrs, files, usage, notices }
-      const volume = new Volume(directory, parts, removal, limits.grants)
-      noteOwner(directory)
-      return volume
-    } catch (error) {
-      await metadata.close()
-      throw error
-    }
+    const { parts, removal } = await openParts(directory, { ...options, disk, clock, limits, onBackgroundError })
+    return new Volume(directory, parts, removal, limits.grants)
   }
 
   /** Ends in good order, after the syncs that are under way. Open contents become invalid. Calls after it fail. */
@@ -244,7 +124,8 @@ export class Volume {
     await removal.close()
     try {
       files.spare.remove()
-      setMeta(metadata, CLEAN, removal.failed || !settled ? 0 : 1)
+      metadata.run(SET_META, [CLEAN, removal.failed || !settled ? 0 : 1])
+      metadata.commit()
     } finally {
       forgetOwner(this.#directory)
       await metadata.close()
@@ -642,40 +523,4 @@ export class Volume {
   watch(listener: NoticeListener): () => void {
     return this.#parts.notices.watch(listener)
   }
-}
-
-async function openMetadata(directory: string, options: MetadataOptions): Promise<Metadata> {
-  try {
-    return await Metadata.open(`${directory}/${DATABASE}`, `${directory}/${JOURNAL}`, options)
-  } catch (error) {
-    if (!(error instanceof DatabaseBusy)) throw error
-    throw new Error(`the volume ${directory} is in use by ${ownerOf(directory)}`, { cause: error })
-  }
-}
-
-/** What a new volume holds: itself, and a root. */
-function format(metadata: Metadata, now: Timespec): void {
-  const root = newInode({
-    ino: ROOT_INODE,
-    generation: 1,
-    mode: S_IFDIR | 0o755,
-    uid: process.getuid?.() ?? 0,
-    gid: process.getgid?.() ?? 0,
-    nlink: 2,
-    rdev: 0,
-    parent: ROOT_INODE,
-    target: null,
-    now,
-  })
-  metadata.run(SET_META, [ID, randomBytes(16).toString('hex')])
-  metadata.run(SET_META, [NAME_SEED, randomInt(2 ** 31)])
-  metadata.run(SET_META, [INODE_LIMIT, ROOT_INODE + 1])
-  metadata.run(INSERT_INODE, insertParameters(root), root)
-  metadata.commit()
-  metadata.flush()
-}
-
-function setMeta(metadata: MetadataView, key: string, value: Parameter): void {
-  metadata.run(SET_META, [key, value])
-  metadata.commit()
 }

@@ -14,16 +14,16 @@ import {
   ManualClock,
   openVolume,
   put,
+  readOnly,
   root,
   scratch,
   treeOf,
+  turn,
+  unsynced,
 } from './volume-fixture.ts'
 import { Operations } from './volume-model.ts'
 
 const from = seed()
-const turn = () => new Promise((resolve) => setImmediate(resolve))
-const readOnly = { readOnly: true } as const
-const unsynced = diskWith({ sync: async () => {}, syncFileSystem: async () => {} })
 const afterPowerLoss: Disk = { ...unsynced, bootId: () => 'another boot' }
 
 /** A copy of a directory in which the files that have several names have them still: what kill -9 leaves. */

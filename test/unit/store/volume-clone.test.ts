@@ -17,15 +17,15 @@ import {
   ManualClock,
   openVolume,
   put,
+  readOnly,
   root,
   scratch,
   treeOf,
+  turn,
 } from './volume-fixture.ts'
 import { Operations } from './volume-model.ts'
 
 const from = seed()
-const turn = () => new Promise((resolve) => setImmediate(resolve))
-const readOnly = { readOnly: true } as const
 
 /** All that clients may have been told of each inode, times and cookies included. */
 function factsOf(volume: Volume): unknown[] {

@@ -22,14 +22,12 @@ import {
   root,
   scratch,
   treeOf,
+  turn,
+  unsynced,
 } from './volume-fixture.ts'
 import { Operations } from './volume-model.ts'
 
 const from = seed()
-const settle = () => new Promise((resolve) => setImmediate(resolve))
-
-/** Nothing is synced: for volumes that are only looked at. */
-const unsynced = diskWith({ sync: async () => {}, syncFileSystem: async () => {} })
 
 /** A copy of a volume's directory as it is: what kill -9 leaves at this moment. */
 function copyOf(directory: string): string {
@@ -93,7 +91,7 @@ describe('after kill -9', () => {
       unlink: (path) => (inJournal(path) ? watched('unlink', hostDisk.unlink) : hostDisk.unlink)(path),
       sync: async () => {
         watch('before sync')
-        await settle()
+        await turn()
         watch('after sync')
       },
     })
@@ -114,7 +112,7 @@ describe('after kill -9', () => {
       acknowledged++
       watch('between operations')
       clock.advance(20)
-      if (n % 7 === 0) await settle()
+      if (n % 7 === 0) await turn()
     }
     watching = false
     expect(images.length).toBeGreaterThan(40)
@@ -177,7 +175,7 @@ describe('after loss of power', () => {
         operations.step(volume)
         states.push(operations.model.tree())
         clock.advance(10)
-        if (chance() < 0.3) await settle()
+        if (chance() < 0.3) await turn()
         if (chance() < 0.1) {
           const covers = n
           syncing = volume.fsync(volume.root, false).then(() => {
@@ -278,7 +276,7 @@ describe('after loss of power', () => {
       await again.close()
       // The old content may go now, but not before the renaming is durable; the last rounds come after both.
       clock.advance(2000)
-      await (n < 8 ? settle() : volume.sync())
+      await (n < 8 ? turn() : volume.sync())
     }
     expect([...states].filter((state) => state !== 'f: old, g: new' && state !== 'f: new')).toEqual([])
     expect(states.has('f: new')).toBe(true)
@@ -306,7 +304,7 @@ describe('content that is used again', () => {
       if (round % 2 === 0) await volume.sync()
       for (let n = 0; n < 4; n++) {
         clock.advance(30)
-        for (let turns = 0; turns < 4; turns++) await settle()
+        for (let turns = 0; turns < 4; turns++) await turn()
       }
       put(volume, file(volume, 1, `written${round}`), 'mine')
       // Files that were made ahead come first.

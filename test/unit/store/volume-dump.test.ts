@@ -18,6 +18,7 @@ import {
   ManualClock,
   openVolume,
   put,
+  readOnly,
   root,
   scratch,
   treeOf,
@@ -25,7 +26,6 @@ import {
 import { Operations } from './volume-model.ts'
 
 const from = seed()
-const readOnly = { readOnly: true } as const
 
 /** All that clients may have been told, but for what the host decides anew: the blocks of files. */
 function factsOf(volume: Volume, options: { readonly readTimes?: boolean } = {}): unknown[] {

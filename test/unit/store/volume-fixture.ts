@@ -175,3 +175,12 @@ export async function checkVolume(volume: Volume, directory: string): Promise<vo
   // What is left of deleted files waits, empty, for new ones.
   for (const path of found) if (!used.has(path)) expect(fs.statSync(path).size).toBe(0)
 }
+
+/** Nothing is synced: for volumes that are only looked at. */
+export const unsynced = diskWith({ sync: async () => {}, syncFileSystem: async () => {} })
+
+/** Lets everything run that waits for no timer and no disk. */
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** How a clone is opened. */
+export const readOnly = { readOnly: true } as const

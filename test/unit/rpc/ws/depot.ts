@@ -1,6 +1,7 @@
 // A service for tests, its state open to view, and what its server asks of clients.
 import { crc32 } from 'node:zlib'
 import * as v from 'valibot'
+import { afterEach } from 'vitest'
 import { FsError } from '../../../../src/posix/errors.ts'
 import { Link } from '../../../../src/rpc/link.ts'
 import { openTcp } from '../../../../src/rpc/transport.ts'
@@ -223,6 +224,26 @@ export async function lab(options: WsClientOptions = {}, server: Partial<ListenW
     },
   }
 }
+
+/** Labs of the test that runs: they are closed when it is over. */
+let open: Lab[] = []
+afterEach(async () => {
+  for (const one of open) await one.close()
+  open = []
+})
+
+export async function setup(...options: Parameters<typeof lab>): Promise<Lab> {
+  const made = await lab(...options)
+  open.push(made)
+  return made
+}
+
+/** What a promise fails with; undefined: it does not. */
+export const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
 
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise<void>((resolve) => setTimeout(resolve, 1))

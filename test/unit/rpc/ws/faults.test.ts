@@ -1,5 +1,5 @@
 // Networks that are cut, servers that die, clients that come back: what is executed, and what callers hear of it.
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { service, type WsClientOptions } from '../../../../src/rpc/ws/index.ts'
 import { random, seed } from '../../../support/random.ts'
 import {
@@ -7,10 +7,11 @@ import {
   broken,
   content,
   echo,
+  failure,
   fetch,
   hold,
   type Lab,
-  lab,
+  setup,
   store,
   summarize,
   summaryOf,
@@ -19,23 +20,6 @@ import {
   wait,
 } from './depot.ts'
 
-let open: Lab[] = []
-afterEach(async () => {
-  for (const one of open) await one.close()
-  open = []
-})
-
-async function setup(...options: Parameters<typeof lab>): Promise<Lab> {
-  const made = await lab(...options)
-  open.push(made)
-  return made
-}
-
-const failure = (promise: Promise<unknown>): Promise<unknown> =>
-  promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
 const SIZE = 8 * 1024 * 1024
 /** Gives up a connection that is silent for so long. */
 const IMPATIENT: WsClientOptions = { heartbeatMs: 20, connectMs: 100 }

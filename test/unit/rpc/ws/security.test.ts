@@ -17,7 +17,7 @@ import {
   type WsListener,
   wsChannel,
 } from '../../../../src/rpc/ws/index.ts'
-import { add, content, Depot, fetch, store, summarize, summaryOf, until } from './depot.ts'
+import { add, content, Depot, failure, fetch, store, summarize, summaryOf, until } from './depot.ts'
 
 const run = promisify(execFile)
 let directory = ''
@@ -71,12 +71,6 @@ function connect({ address }: WsListener, options: WsChannelOptions, link = new 
   open.push(client)
   return { client, errors }
 }
-
-const failure = (promise: Promise<unknown>): Promise<unknown> =>
-  promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
 
 describe('a token', () => {
   it('lets in who knows it', async () => {

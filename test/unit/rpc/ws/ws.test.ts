@@ -1,5 +1,5 @@
 // Client and server over loopback sockets: calls, errors, streams, both directions.
-import { afterEach, describe, expect, expectTypeOf, it } from 'vitest'
+import { describe, expect, expectTypeOf, it } from 'vitest'
 import { FsError } from '../../../../src/posix/errors.ts'
 import { nothing, procedure, program, ServiceError, service, unsigned, WsError } from '../../../../src/rpc/ws/index.ts'
 import { type RpcEvent, rpcChannel } from '../../../../src/trace/trace.ts'
@@ -10,12 +10,12 @@ import {
   content,
   echo,
   fail,
+  failure,
   fetch,
   hidden,
-  type Lab,
-  lab,
   note,
   probe,
+  setup,
   sip,
   store,
   summarize,
@@ -25,24 +25,6 @@ import {
   WATCHER,
   wait,
 } from './depot.ts'
-
-let open: Lab[] = []
-afterEach(async () => {
-  for (const one of open) await one.close()
-  open = []
-})
-
-async function setup(...options: Parameters<typeof lab>): Promise<Lab> {
-  const made = await lab(...options)
-  open.push(made)
-  return made
-}
-
-const failure = (promise: Promise<unknown>): Promise<unknown> =>
-  promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
 
 describe('calls over WebSocket', () => {
   it('carry arguments and results', async () => {
