@@ -27,7 +27,7 @@ import type {
   Renaming,
 } from '../../vfs/filesystem.ts'
 import { NodeTable } from '../../vfs/node-table.ts'
-import { KernelPromises } from './kernel-promises.ts'
+import { KernelPromises } from '../../vfs/kernel-promises.ts'
 import { Listing } from './listing.ts'
 import type { LocalLocks } from './locks.ts'
 

@@ -11,7 +11,7 @@ import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import { overlap } from '../../store/lock-ranges.ts'
 import type { Awaitable, CallContext, FileLock, Handle, LockRequest, Locks, NodeId } from '../../vfs/filesystem.ts'
 import { LockHandles } from '../../vfs/lock-handles.ts'
-import { interruptionOf } from './interruption.ts'
+import { interruptionOf } from '../../vfs/interruption.ts'
 import type { LockClient } from './lock-client.ts'
 import { LockRunner, type LockRunnerOptions } from './lock-runner.ts'
 import {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { FileWrites } from '../../../../src/modes/nfs/file-writes.ts'
-import { Interruptions } from '../../../../src/modes/nfs/interruption.ts'
+import { Interruptions } from '../../../../src/vfs/interruption.ts'
 import { WriteRoom } from '../../../../src/modes/nfs/write-room.ts'
 import { settle, TestClock } from '../../rpc/test-clock.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { KernelPromises } from '../../../src/modes/local/kernel-promises.ts'
+import { KernelPromises } from '../../../src/vfs/kernel-promises.ts'
 import type { KernelAbilities, KernelCache } from '../../../src/vfs/filesystem.ts'
 
 const ALL: KernelAbilities = { passthrough: true, invalidation: true, nameEpochs: true, locks: true }

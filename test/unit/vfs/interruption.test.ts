@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { Interruptions, interruptionOf, isEnding } from '../../../../src/modes/nfs/interruption.ts'
-import { TestClock } from '../../rpc/test-clock.ts'
+import { Interruptions, interruptionOf, isEnding } from '../../../src/vfs/interruption.ts'
+import { TestClock } from '../rpc/test-clock.ts'
 
 const SIGINT = 2
 const SIGALRM = 14

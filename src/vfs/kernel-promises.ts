@@ -4,7 +4,7 @@
 // Names are taken back all together: the kernel counts epochs, and a name from an earlier epoch is looked up again.
 // That needs no lock inside the kernel. Taking back a single name does: it locks the directory, and two mounts that
 // remove names in each other's directories at the same time would wait for each other.
-import type { KernelCache, NodeId, TtlMs } from '../../vfs/filesystem.ts'
+import type { KernelCache, NodeId, TtlMs } from './filesystem.ts'
 
 /** How soon to repeat an invalidation for a node that the kernel did not know: it may be just about to. */
 const REPEAT_MS = 20
@@ -19,18 +19,18 @@ export class KernelPromises {
     this.#kernel = kernel
   }
 
-  /** The kernel is told a name in `directory`: how long it may believe it. */
-  promiseName(directory: NodeId): TtlMs {
-    if (!this.#kernel.can.nameEpochs) return 0
+  /** The kernel is told a name in `directory`, true for `ttlMs` unless we say otherwise: how long it may believe it. */
+  promiseName(directory: NodeId, ttlMs: TtlMs = Number.POSITIVE_INFINITY): TtlMs {
+    if (!this.#kernel.can.nameEpochs || ttlMs <= 0) return 0
     this.#directories.add(directory)
-    return Number.POSITIVE_INFINITY
+    return ttlMs
   }
 
-  /** The kernel is told the attributes of `node`, which change only with our knowledge. */
-  promiseAttributes(node: NodeId): TtlMs {
-    if (!this.#kernel.can.invalidation) return 0
+  /** The same of the attributes of `node`, which change only with our knowledge. */
+  promiseAttributes(node: NodeId, ttlMs: TtlMs = Number.POSITIVE_INFINITY): TtlMs {
+    if (!this.#kernel.can.invalidation || ttlMs <= 0) return 0
     this.#attributes.add(node)
-    return Number.POSITIVE_INFINITY
+    return ttlMs
   }
 
   /** A name in `directory` appeared, went or now means something else. */
@@ -52,6 +52,12 @@ export class KernelPromises {
     this.#kernel.invalidateName(directory, name).catch(() => {
       // The mount is going, and the kernel forgets everything anyway.
     })
+  }
+
+  /** Nothing that the kernel was told is true for certain any more. */
+  breakAll(): void {
+    this.breakAllNames()
+    for (const node of [...this.#attributes]) this.breakAttributes(node)
   }
 
   /** The attributes of `node` changed, or may now change without our knowledge. */

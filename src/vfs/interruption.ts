@@ -5,8 +5,8 @@
 // FUSE tells of the first signal only and not which it is. So it is looked up in /proc, and looked for again as long as
 // the call waits.
 import { readFileSync } from 'node:fs'
-import { type Clock, hostClock } from '../../host/clock.ts'
-import type { CallContext } from '../../vfs/filesystem.ts'
+import { type Clock, hostClock } from '../host/clock.ts'
+import type { CallContext } from './filesystem.ts'
 
 const AGAIN_MS = 500
 /** Calls that are over so soon are not watched: to be told of signals costs about as much as a call does. */
