@@ -16,3 +16,11 @@ export const LENGTH_MAX = 2 ** 44
 export const TIME_MAX = 2 ** 40
 /** Holders that a view lists. */
 export const HOLDERS_MAX = 512
+/** File servers of a cell, and sites of a volume. */
+export const SERVERS_MAX = 256
+/** Volumes of a file server. */
+export const VOLUMES_MAX = 4096
+/** Entries of a page of volumes. */
+export const ENTRIES_PAGE_MAX = 512
+/** Work that a server does at a time. */
+export const TRANSACTIONS_MAX = 64
