@@ -1,5 +1,8 @@
 // The serving process: mounts, or a mode's server. Started by the commands (src/serving), not by people.
 // It must never touch a mount that it serves: a synchronous call there would wait for itself.
+import { createHash } from 'node:crypto'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { type MountedFileSystem, mount } from '../fuse/mount.ts'
@@ -32,9 +35,17 @@ async function startMounts(spec: MountSpec, log: Logger): Promise<Running> {
   return mountAll({ mode, connection: await mode.connect(address, spec.modeOptions), ...spec }, log)
 }
 
-interface MountsRequest extends Pick<MountSpec, 'url' | 'targets' | 'driver' | 'options'> {
+interface MountsRequest extends Pick<MountSpec, 'url' | 'targets' | 'driver' | 'options' | 'cache'> {
   readonly mode: Mode
   readonly connection: Connection
+}
+
+/** Below the lab's own directory, or among the user's caches. */
+function cacheDirectoryOf(
+  target: string,
+  base = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'proteus'),
+) {
+  return join(base, createHash('sha256').update(target).digest('hex').slice(0, 16))
 }
 
 /** Mounts a connection on directories; with the mounts it is closed, too. */
@@ -50,7 +61,16 @@ async function mountAll(request: MountsRequest, log: Logger): Promise<Running> {
   }
   try {
     for (const target of request.targets) {
-      const { fileSystem, control, kernelChecksPermissions, limitations = [] } = await connection.mount()
+      const {
+        fileSystem,
+        control,
+        kernelChecksPermissions,
+        limitations = [],
+      } = await connection.mount({
+        target,
+        cacheDirectory: cacheDirectoryOf(target, request.cache),
+        warn: (message) => log.warn({ target }, message),
+      })
       let mounted: MountedFileSystem | undefined
       const controlled = withControlDirectory(fileSystem, control, {
         mode: mode.name,

@@ -1,6 +1,7 @@
 // A lab: the serving processes that `proteus up` starts and ends. A mode with a server gets one process for it and one
 // for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts. With
 // both modes in one lab, the local mounts are in the server's process.
+import { join } from 'node:path'
 import type { ModeOption } from '../modes/mode.ts'
 import { endProcess, signal as sendSignal, waitForEnd } from '../serving/processes.ts'
 import {
@@ -130,7 +131,8 @@ export class Lab {
     const missing = plan.targets.filter((target) => !served.includes(target))
     const groups = hasServer ? missing.map((target) => [target]) : missing.length > 0 ? [missing] : []
     for (const targets of groups) {
-      const spec = { role: 'mount', url, targets, driver, options, modeOptions } as const
+      const cache = join(data, 'cache')
+      const spec = { role: 'mount', url, targets, driver, options, modeOptions, cache } as const
       this.mounts.push(...(await this.#launch(spec, signal)).mounts)
     }
   }

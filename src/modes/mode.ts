@@ -41,6 +41,16 @@ export class ModeOptionError extends Error {
   override readonly name = 'ModeOptionError'
 }
 
+/** What a mount may need of the place where it is made. */
+export interface MountPlace {
+  /** The directory mounted on, absolute. */
+  readonly target: string
+  /** Where this mount may keep files of its own, absolute; the same for each mount on `target`. It need not exist. */
+  readonly cacheDirectory: string
+  /** Something that people should know, in one line. */
+  warn(message: string): void
+}
+
 /** What one mount gets. */
 export interface ModeMount {
   readonly fileSystem: FileSystem
@@ -55,7 +65,7 @@ export interface ModeMount {
 /** The client half at work: what the mounts of one process share. */
 export interface Connection {
   /** A file system for one more mount. It ends with `FileSystem.detach`. */
-  mount(): Awaitable<ModeMount>
+  mount(place: MountPlace): Awaitable<ModeMount>
   /** Called once, after all mounts have been detached: everything acknowledged is made to last. */
   close(): Promise<void>
 }

@@ -24,6 +24,8 @@ export type ServingSpec =
       readonly driver: Driver
       readonly options: MountFlags
       readonly modeOptions: readonly ModeOption[]
+      /** Below it mounts may keep files of their own; absent: among the caches of the user. */
+      readonly cache?: string
     }
   | {
       readonly role: 'server'

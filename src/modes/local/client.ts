@@ -26,8 +26,8 @@ import type {
   ReadResult,
   Renaming,
 } from '../../vfs/filesystem.ts'
-import { NodeTable } from '../../vfs/node-table.ts'
 import { KernelPromises } from '../../vfs/kernel-promises.ts'
+import { NodeTable } from '../../vfs/node-table.ts'
 import { Listing } from './listing.ts'
 import type { LocalLocks } from './locks.ts'
 

@@ -10,8 +10,8 @@ import type { OpaqueAuth } from '../../rpc/onc/message.ts'
 import type { Procedure } from '../../rpc/onc/program.ts'
 import { type Address, openTcp, openUdp } from '../../rpc/transport.ts'
 import type { CallContext } from '../../vfs/filesystem.ts'
-import { CallerCredentials } from './caller-credentials.ts'
 import { Interruptions } from '../../vfs/interruption.ts'
+import { CallerCredentials } from './caller-credentials.ts'
 import { errnoOfStatus, NFSSTAT3, type NfsStatusName } from './status-map.ts'
 
 /** NFS3ERR_JUKEBOX, "try again later": how long later is, in milliseconds. Linux waits 5 s. */

@@ -3,8 +3,8 @@
 import type { Clock } from '../../host/clock.ts'
 import { FsError } from '../../posix/errors.ts'
 import type { CallContext } from '../../vfs/filesystem.ts'
-import type { FileWrites } from './file-writes.ts'
 import type { Interruptions } from '../../vfs/interruption.ts'
+import type { FileWrites } from './file-writes.ts'
 import { NO_HANDLE } from './write-behind.ts'
 import { WriteBudget } from './write-budget.ts'
 

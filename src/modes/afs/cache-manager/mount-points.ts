@@ -1,0 +1,26 @@
+// Mount points: a place in a volume where another one appears. Who walks over it comes to the root of that volume.
+import { FsError } from '../../../posix/errors.ts'
+import { inoOf } from './attributes.ts'
+import type { Caller } from './file-server.ts'
+import type { CacheManager } from './manager.ts'
+import type { Vnode } from './vnodes.ts'
+
+/** The root of the volume that a mount point names. ENODEV: there is no such volume. */
+export async function enterVolume(
+  cm: CacheManager,
+  directory: Vnode,
+  mountPoint: Vnode,
+  caller: Caller,
+): Promise<Vnode> {
+  const target = mountPoint.status?.target ?? ''
+  const [kind, name] = [target[0], target.slice(1)]
+  if ((kind !== '#' && kind !== '%') || name === '') throw new FsError('ENODEV', 'a mount point that names no volume')
+  const { cell } = directory.volume
+  // Inside a replica all is read from replicas, but where a mount point says otherwise.
+  const readOnly = kind === '#' && directory.volume.type === 'RO'
+  const volume = await cm.cells.volume(cell, name, { readOnly }, caller)
+  volume.mountedIn = { ino: inoOf(directory.volume, directory.fid.vnode) }
+  const root = cm.vnode(volume, volume.root)
+  if (!cm.isValid(root)) await cm.fetchStatus(root, caller)
+  return root
+}

@@ -1,0 +1,244 @@
+// Stores: at close(2) and fsync(2) the server gets the whole of a file that programs of this mount have changed. The file
+// there is the old one or the new one, whatever dies; here it stays until it is stored or given up.
+import { read } from 'node:fs'
+import zlib from 'node:zlib'
+import { BufferPool } from '../../../host/buffer-pool.ts'
+import { hostDisk } from '../../../host/disk.ts'
+import { FsError } from '../../../posix/errors.ts'
+import { cacheChannel, traceTime } from '../../../trace/trace.ts'
+import type { CachedFile } from '../../../vfs/whole-files/files.ts'
+import { AFS } from '../protocol.ts'
+import type { Changes, Time, Who } from '../records.ts'
+import { wireChanges } from './changes.ts'
+import type { Content } from './contents.ts'
+import type { Caller } from './file-server.ts'
+import type { CacheManager } from './manager.ts'
+import { isNote } from './notes.ts'
+import { statOf } from './stat.ts'
+import type { Transfer } from './transfers.ts'
+import type { Node, Vnode } from './vnodes.ts'
+
+const { StoreData, FetchStatus } = AFS.procedures
+const PIECE_BYTES = 256 * 1024
+/** What is shorter is read at once. */
+const SHORT_BYTES = 64 * 1024
+/** How often a file is stored again that is written while it is stored. */
+const TRIES = 4
+
+export interface StoreOptions {
+  readonly who: Who
+  /** It survives loss of power when the server has answered. */
+  readonly durable: boolean
+}
+
+/** Stores what was changed of an open file. Fails with FsError, and then the file is as it was there, and changed here. */
+export async function store(
+  cm: CacheManager,
+  { vnode, content }: Node,
+  caller: Caller,
+  options: StoreOptions,
+): Promise<void> {
+  for (let tries = 0; content !== undefined && tries < TRIES; tries++) {
+    if (content.storing !== undefined) {
+      await content.storing.catch(() => {})
+      continue
+    }
+    if (!content.isChanged()) return
+    // Nobody has to hear of it any more.
+    if (vnode.removedHere) return
+    const storing = storeContent(cm, vnode, content, caller, options)
+    content.storing = storing
+    try {
+      await storing
+    } finally {
+      content.storing = undefined
+    }
+  }
+}
+
+async function storeContent(
+  cm: CacheManager,
+  vnode: Vnode,
+  content: Content,
+  caller: Caller,
+  options: StoreOptions,
+): Promise<void> {
+  const { pending } = content
+  content.pending = {}
+  try {
+    await storeFile(cm, vnode, content.file, caller, {
+      ...options,
+      fd: content.opened.fd,
+      changes: wireChanges(pending),
+    })
+    content.isNew = false
+    cm.unstored.delete(content.file)
+  } catch (error) {
+    content.pending = { ...pending, ...content.pending }
+    throw error
+  }
+}
+
+interface FileStore extends StoreOptions {
+  readonly fd: number
+  readonly changes: Changes
+}
+
+async function storeFile(
+  cm: CacheManager,
+  vnode: Vnode,
+  file: CachedFile,
+  caller: Caller,
+  { who, durable, fd, changes }: FileStore,
+): Promise<void> {
+  const { volume, fid } = vnode
+  // Before the stamp, which moves it.
+  const { mtime } = statOf(fd)
+  const stamp = cm.cache.stampOf(file)
+  const base = file.version
+  const transfer = cm.transfers.begin('store', vnode.key, stamp.size)
+  let ok = false
+  const checksum = { value: 0 }
+  const bytes = () => bytesOf(fd, stamp.size, checksum, transfer)
+  const args = {
+    who,
+    fid,
+    length: stamp.size,
+    durable,
+    changes: { mtime: [mtime.sec, mtime.nsec] as Time, ...changes },
+  }
+  try {
+    await cm.change(
+      [vnode],
+      () => cm.cells.send(volume, StoreData, args, caller, { bytes, length: stamp.size }),
+      ({ file: known, previousVersion }, asked) => {
+        cm.learn(volume, known, asked, true)
+        const version = known.status.dataVersion
+        cm.cache.stored(file, { version, status: null, stamp, checksum: checksum.value })
+        if (previousVersion !== base) overwrote(cm, vnode, { base, previousVersion })
+      },
+    )
+    ok = true
+  } catch (error) {
+    if (FsError.from(error).code === 'ESTALE') cm.gone(vnode)
+    throw error
+  } finally {
+    cm.transfers.end(transfer, ok)
+  }
+}
+
+/** Last close wins; the loser is not told, but it is counted here. */
+function overwrote(cm: CacheManager, { node, key }: Vnode, versions: { base: number; previousVersion: number }): void {
+  cm.overwritten++
+  if (!cacheChannel.hasSubscribers) return
+  const detail = `${key}: a store took the place of version ${versions.previousVersion}, made from ${versions.base}`
+  cacheChannel.publish({ time: traceTime(), op: 'conflict', cache: 'data', node: node?.id ?? 0, bytes: 0, detail })
+}
+
+const pieces = new BufferPool({ bytes: PIECE_BYTES, spare: 16 })
+
+/** The bytes of a cached file, and their checksum. */
+function bytesOf(fd: number, length: number, checksum: { value: number }, transfer: Transfer) {
+  checksum.value = 0
+  transfer.done = 0
+  if (length > SHORT_BYTES) return manyBytes(fd, length, checksum, transfer)
+  const piece = Buffer.allocUnsafe(length)
+  if (hostDisk.read(fd, piece, 0) < length) throw shrunk()
+  checksum.value = zlib.crc32(piece)
+  transfer.done = length
+  return length === 0 ? [] : [piece]
+}
+
+async function* manyBytes(fd: number, length: number, checksum: { value: number }, transfer: Transfer) {
+  for (let at = 0; at < length; ) {
+    const piece = pieces.take(PIECE_BYTES).subarray(0, Math.min(PIECE_BYTES, length - at))
+    const count = hostDisk.readCached(fd, piece, at)
+    if (count < piece.length && (await readLater(fd, piece.subarray(count), at + count)) < piece.length - count) {
+      throw shrunk()
+    }
+    checksum.value = zlib.crc32(piece, checksum.value)
+    at += piece.length
+    transfer.done = at
+    yield piece
+  }
+}
+
+const shrunk = () => new FsError('EAGAIN', 'the file was truncated while it was stored')
+
+function readLater(fd: number, into: Buffer, position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(fd, into, 0, into.length, position, (error, count) => (error ? reject(FsError.from(error)) : resolve(count)))
+  })
+}
+
+/**
+ * Stores what was left unstored, also by an earlier process, if nobody else has stored since: whoever closed the file heard
+ * of the failure, and may have gone other ways since.
+ */
+export async function storeLeftBehind(cm: CacheManager): Promise<void> {
+  const caller: Caller = { who: cm.self }
+  for (const left of [...cm.unstored]) {
+    const { file, note, retry } = left
+    if (!retry || note === undefined || file.opens > 0) continue
+    const opened = cm.cache.openDirty(file)
+    if (opened === 'damaged') {
+      left.why = 'damaged'
+      left.retry = false
+      continue
+    }
+    try {
+      await finish(cm, { file, note, fd: opened.fd }, caller)
+      cm.unstored.delete(file)
+    } catch (error) {
+      const { code, message } = FsError.from(error)
+      left.why = message
+      left.retry = PASSING.has(code)
+    } finally {
+      opened.release()
+    }
+  }
+}
+
+const PASSING: ReadonlySet<string> = new Set(['ETIMEDOUT', 'ENOTCONN', 'ECONNRESET', 'EINTR', 'EAGAIN'])
+
+/** It may be tried again when the server is heard of. */
+export const isPassing = (error: unknown): boolean => PASSING.has(FsError.from(error).code)
+
+async function finish(
+  cm: CacheManager,
+  { file, note, fd }: { file: CachedFile; note: unknown; fd: number },
+  caller: Caller,
+): Promise<void> {
+  if (!isNote(note)) return
+  if (cm.cache.cleanIfUnchanged(file)) return
+  const cell = [...cm.cells].find(({ name }) => name === note.cell)
+  if (cell === undefined) throw new FsError('ENODEV', `cell ${note.cell} is not known here`)
+  const volume = await cm.cells.volume(cell, note.fid.volume, { readOnly: false }, caller)
+  const vnode = cm.vnode(volume, note.fid)
+  await cm.ask(
+    () => cm.cells.call(volume, FetchStatus, { who: cm.self, fid: vnode.fid }, caller),
+    (known, asked) => void cm.learn(volume, known, asked),
+  )
+  if (vnode.status?.dataVersion !== file.version) {
+    throw new FsError('ESTALE', `others have stored version ${vnode.status?.dataVersion} since ${file.version}`)
+  }
+  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, changes: {} })
+}
+
+/** At the last close: what is not stored then is noted. */
+export async function storeAtLast(cm: CacheManager, node: Node, content: Content, who: Who): Promise<void> {
+  try {
+    await store(cm, node, { who }, { who, durable: false })
+  } catch (error) {
+    cm.onError(new Error(`${node.vnode.key} was not stored at its last close`, { cause: error }))
+  }
+  keep(cm, node, content)
+}
+
+/** What stays changed after the last close. */
+export function keep(cm: CacheManager, { vnode }: Node, content: Content): void {
+  const { file } = content
+  if (file.state !== 'dirty' || cm.cache.cleanIfUnchanged(file)) return
+  if (vnode.removedHere) cm.cache.discard(file)
+  else cm.unstored.add(file, 'the store failed', true)
+}

@@ -1,0 +1,75 @@
+// What stat(2) shows of a node: what the server told, and of a file that programs of this mount write, what they wrote.
+import { type AttributeChanges, type Attributes, withChanges } from '../../../posix/attributes.ts'
+import { FsError } from '../../../posix/errors.ts'
+import type { AttributesReply, Awaitable } from '../../../vfs/filesystem.ts'
+import type { Content } from './contents.ts'
+import type { Caller } from './file-server.ts'
+import type { CacheManager } from './manager.ts'
+import { statOf } from './stat.ts'
+import type { Node } from './vnodes.ts'
+
+/** Of the present version, whose status was asked for. */
+export function presentAttributes(cm: CacheManager, node: Node): AttributesReply {
+  const { vnode, content } = node
+  const { attributes } = vnode
+  if (attributes === undefined) throw new FsError('ESTALE')
+  if (content !== undefined && content.writers > 0) {
+    return { attributes: written(attributes, content), attributesTtlMs: 0 }
+  }
+  return { attributes, attributesTtlMs: cm.kernel?.promiseAttributes(node.id, cm.remainingMs(vnode)) ?? 0 }
+}
+
+/** Of a node. Whoever has an older version open sees that one. */
+export function attributesOfNode(cm: CacheManager, node: Node, caller: Caller): Awaitable<AttributesReply> {
+  const { vnode, content } = node
+  if (vnode.node !== node && content !== undefined) return older(node)
+  if (vnode.deleted) return { attributes: goneAttributes(node), attributesTtlMs: 0 }
+  if (cm.isValid(vnode)) return presentAttributes(cm, node)
+  return ask(cm, node, caller)
+}
+
+async function ask(cm: CacheManager, node: Node, caller: Caller): Promise<AttributesReply> {
+  const { vnode } = node
+  try {
+    await cm.fetchStatus(vnode, caller)
+  } catch (error) {
+    // Whoever has it open goes on, with a server that is gone as with a file that is.
+    if (node.content === undefined || !KEEPS.has(FsError.from(error).code)) throw error
+    return { attributes: goneAttributes(node), attributesTtlMs: 0 }
+  }
+  const { content } = node
+  if (content !== undefined && content.writers === 0 && content.version !== vnode.status?.dataVersion) {
+    cm.nodes.detach(node)
+    cm.kernel?.breakAllNames()
+    return older(node)
+  }
+  return presentAttributes(cm, node)
+}
+
+const KEEPS: ReadonlySet<string> = new Set(['ESTALE', 'ETIMEDOUT'])
+
+function goneAttributes({ vnode: { attributes }, content }: Node): Attributes {
+  if (attributes === undefined) throw new FsError('ESTALE')
+  return content === undefined ? attributes : written(attributes, content)
+}
+
+function older({ frozen, content, vnode }: Node): AttributesReply {
+  const attributes = frozen ?? vnode.attributes
+  if (attributes === undefined || content === undefined) throw new FsError('ESTALE')
+  const { size, blocks } = statOf(content.opened.fd)
+  return { attributes: withChanges(attributes, { size, blocks }), attributesTtlMs: 0 }
+}
+
+/** With what programs wrote and the server does not have. */
+function written(attributes: Attributes, content: Content): Attributes {
+  if (!content.isChanged()) return attributes
+  const { size, blocks, mtime } = statOf(content.opened.fd)
+  const { mode, uid, gid, atime } = content.pending as Exclude<AttributeChanges, 'now'>
+  return withChanges(attributes, {
+    ...{ size, blocks, mtime },
+    ...(mode === undefined ? {} : { mode: (attributes.mode & ~0o7777) | mode }),
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(atime === undefined || atime === 'now' ? {} : { atime }),
+  })
+}
