@@ -8,8 +8,8 @@ import { FsError } from '../../../posix/errors.ts'
 import { cacheChannel, traceTime } from '../../../trace/trace.ts'
 import type { CachedFile } from '../../../vfs/whole-files/files.ts'
 import { AFS } from '../protocol.ts'
-import type { Changes, Time, Who } from '../records.ts'
-import { wireChanges } from './changes.ts'
+import type { Who } from '../records.ts'
+import { type StoredAlso, storedChanges } from './changes.ts'
 import type { Content } from './contents.ts'
 import type { Caller } from './file-server.ts'
 import type { CacheManager } from './manager.ts'
@@ -63,25 +63,27 @@ async function storeContent(
   caller: Caller,
   options: StoreOptions,
 ): Promise<void> {
-  const { pending } = content
+  const { pending, losesSetId } = content
   content.pending = {}
+  content.losesSetId = false
   try {
     await storeFile(cm, vnode, content.file, caller, {
       ...options,
       fd: content.opened.fd,
-      changes: wireChanges(pending),
+      also: { pending, losesSetId },
     })
     content.isNew = false
     cm.unstored.delete(content.file)
   } catch (error) {
     content.pending = { ...pending, ...content.pending }
+    content.losesSetId ||= losesSetId
     throw error
   }
 }
 
 interface FileStore extends StoreOptions {
   readonly fd: number
-  readonly changes: Changes
+  readonly also: StoredAlso
 }
 
 async function storeFile(
@@ -89,7 +91,7 @@ async function storeFile(
   vnode: Vnode,
   file: CachedFile,
   caller: Caller,
-  { who, durable, fd, changes }: FileStore,
+  { who, durable, fd, also }: FileStore,
 ): Promise<void> {
   const { volume, fid } = vnode
   // Before the stamp, which moves it.
@@ -100,13 +102,7 @@ async function storeFile(
   let ok = false
   const checksum = { value: 0 }
   const bytes = () => bytesOf(fd, stamp.size, checksum, transfer)
-  const args = {
-    who,
-    fid,
-    length: stamp.size,
-    durable,
-    changes: { mtime: [mtime.sec, mtime.nsec] as Time, ...changes },
-  }
+  const args = { who, fid, length: stamp.size, durable, changes: storedChanges(vnode, also, who, mtime) }
   try {
     await cm.change(
       [vnode],
@@ -199,6 +195,7 @@ export async function storeLeftBehind(cm: CacheManager): Promise<void> {
   }
 }
 
+const NOTHING_ELSE: StoredAlso = { pending: {}, losesSetId: false }
 const PASSING: ReadonlySet<string> = new Set(['ETIMEDOUT', 'ENOTCONN', 'ECONNRESET', 'EINTR', 'EAGAIN'])
 
 /** It may be tried again when the server is heard of. */
@@ -222,7 +219,7 @@ async function finish(
   if (vnode.status?.dataVersion !== file.version) {
     throw new FsError('ESTALE', `others have stored version ${vnode.status?.dataVersion} since ${file.version}`)
   }
-  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, changes: {} })
+  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, also: NOTHING_ELSE })
 }
 
 /** At the last close: what is not stored then is noted. */
