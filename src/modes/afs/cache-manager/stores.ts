@@ -71,6 +71,7 @@ async function storeContent(
       ...options,
       fd: content.opened.fd,
       also: { pending, losesSetId },
+      stillWritten: () => content.writers > 0,
     })
     content.isNew = false
     cm.unstored.delete(content.file)
@@ -84,6 +85,7 @@ async function storeContent(
 interface FileStore extends StoreOptions {
   readonly fd: number
   readonly also: StoredAlso
+  stillWritten(): boolean
 }
 
 async function storeFile(
@@ -91,7 +93,7 @@ async function storeFile(
   vnode: Vnode,
   file: CachedFile,
   caller: Caller,
-  { who, durable, fd, also }: FileStore,
+  { who, durable, fd, also, stillWritten }: FileStore,
 ): Promise<void> {
   const { volume, fid } = vnode
   // Before the stamp, which moves it.
@@ -110,7 +112,8 @@ async function storeFile(
       ({ file: known, previousVersion }, asked) => {
         cm.learn(volume, known, asked, true)
         const version = known.status.dataVersion
-        cm.cache.stored(file, { version, status: null, stamp, checksum: checksum.value })
+        const now = { stamp, checksum: checksum.value, stillWritten: stillWritten() }
+        cm.cache.stored(file, { version, status: null, ...now })
         if (previousVersion !== base) overwrote(cm, vnode, { base, previousVersion })
       },
     )
@@ -219,7 +222,8 @@ async function finish(
   if (vnode.status?.dataVersion !== file.version) {
     throw new FsError('ESTALE', `others have stored version ${vnode.status?.dataVersion} since ${file.version}`)
   }
-  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, also: NOTHING_ELSE })
+  const how = { who: note.who, durable: false, fd, also: NOTHING_ELSE, stillWritten: () => false }
+  await storeFile(cm, vnode, file, caller, how)
 }
 
 /** At the last close: what is not stored then is noted. */
