@@ -74,8 +74,11 @@ async function storeContent(
       stillWritten: () => content.writers > 0,
     })
     content.isNew = false
+    content.stores++
+    content.failure = undefined
     cm.unstored.delete(content.file)
   } catch (error) {
+    content.failure = FsError.from(error)
     content.pending = { ...pending, ...content.pending }
     content.losesSetId ||= losesSetId
     throw error
@@ -162,6 +165,13 @@ async function* manyBytes(fd: number, length: number, checksum: { value: number 
   }
 }
 
+export async function checksumOf(fd: number, length: number): Promise<number> {
+  const checksum = { value: 0 }
+  const transfer = { direction: 'store', key: '', length, done: 0, since: 0 } as const
+  for await (const _ of manyBytes(fd, length, checksum, transfer));
+  return checksum.value
+}
+
 const shrunk = () => new FsError('EAGAIN', 'the file was truncated while it was stored')
 
 function readLater(fd: number, into: Buffer, position: number): Promise<number> {
@@ -226,20 +236,18 @@ async function finish(
   await storeFile(cm, vnode, file, caller, how)
 }
 
-/** At the last close: what is not stored then is noted. */
-export async function storeAtLast(cm: CacheManager, node: Node, content: Content, who: Who): Promise<void> {
+/** After a close: nobody hears of a failure any more. */
+export async function storeAtLast(cm: CacheManager, node: Node, who: Who): Promise<void> {
   try {
     await store(cm, node, { who }, { who, durable: false })
   } catch (error) {
     cm.onError(new Error(`${node.vnode.key} was not stored at its last close`, { cause: error }))
   }
-  keep(cm, node, content)
 }
 
-/** What stays changed after the last close. */
-export function keep(cm: CacheManager, { vnode }: Node, content: Content): void {
-  const { file } = content
+/** What stays changed after the last close is noted. */
+export function keep(cm: CacheManager, { vnode }: Node, { file, failure }: Content): void {
   if (file.state !== 'dirty' || cm.cache.cleanIfUnchanged(file)) return
   if (vnode.removedHere) cm.cache.discard(file)
-  else cm.unstored.add(file, 'the store failed', true)
+  else cm.unstored.add(file, failure?.message ?? 'the mount ended', failure === undefined || isPassing(failure))
 }
