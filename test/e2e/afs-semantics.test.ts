@@ -249,9 +249,7 @@ describe('two AFS mounts', () => {
     await writer.write('lost')
     expect(await firstBytes(writer, 4)).toBe('lost')
     await expect(writer.close()).rejects.toMatchObject({ errno: -ESTALE })
-    expect((await statusOf(b)).unstored).toMatchObject([
-      { why: 'ESTALE', next: 'kept until it is given up' },
-    ])
+    expect((await statusOf(b)).unstored).toMatchObject([{ why: 'ESTALE', next: 'kept until it is given up' }])
   })
 
   test('removed on the same mount while it is open: as on a local file system', async () => {

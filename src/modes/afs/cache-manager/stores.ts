@@ -9,16 +9,17 @@ import { cacheChannel, traceTime } from '../../../trace/trace.ts'
 import type { CachedFile } from '../../../vfs/whole-files/files.ts'
 import { AFS } from '../protocol.ts'
 import type { Who } from '../records.ts'
+import type { Cell } from './cells.ts'
 import { type StoredAlso, storedChanges } from './changes.ts'
 import type { Content } from './contents.ts'
 import type { Caller } from './file-server.ts'
 import type { CacheManager } from './manager.ts'
-import { isNote } from './notes.ts'
+import type { Note } from './notes.ts'
 import { statOf } from './stat.ts'
 import type { Transfer } from './transfers.ts'
 import type { Node, Vnode } from './vnodes.ts'
 
-const { StoreData, FetchStatus } = AFS.procedures
+const { StoreData } = AFS.procedures
 const PIECE_BYTES = 256 * 1024
 /** What is shorter is read at once. */
 const SHORT_BYTES = 64 * 1024
@@ -106,7 +107,11 @@ async function storeFile(
   const transfer = cm.transfers.begin('store', vnode.key, stamp.size)
   let ok = false
   const checksum = { value: 0 }
-  const bytes = () => bytesOf(fd, stamp.size, checksum, transfer)
+  let sent = 0
+  const bytes = () => {
+    sent++
+    return bytesOf(fd, stamp.size, checksum, transfer)
+  }
   const args = { who, fid, length: stamp.size, durable, changes: storedChanges(vnode, also, who, mtime) }
   try {
     await cm.change(
@@ -117,7 +122,9 @@ async function storeFile(
         const version = known.status.dataVersion
         const now = { stamp, checksum: checksum.value, stillWritten: stillWritten() }
         cm.cache.stored(file, { version, status: null, ...now })
-        if (previousVersion !== base) overwrote(cm, vnode, { base, previousVersion })
+        // What was sent again may have found our own store there.
+        if (previousVersion !== base && (sent === 1 || previousVersion !== base + 1))
+          overwrote(cm, vnode, { base, previousVersion })
       },
     )
     ok = true
@@ -185,10 +192,12 @@ function readLater(fd: number, into: Buffer, position: number): Promise<number> 
  * of the failure, and may have gone other ways since.
  */
 export async function storeLeftBehind(cm: CacheManager): Promise<void> {
-  const caller: Caller = { who: cm.self }
   for (const left of [...cm.unstored]) {
     const { file, note, retry } = left
-    if (!retry || note === undefined || file.opens > 0) continue
+    // Of a cell that this mount does not know yet it may hear later.
+    const cell = [...cm.cells].find(({ name }) => name === note?.cell)
+    if (!retry || note === undefined || cell === undefined || file.opens > 0) continue
+    // Open from here on: whoever comes meanwhile leaves it alone.
     const opened = cm.cache.openDirty(file)
     if (opened === 'damaged') {
       left.why = 'damaged'
@@ -196,7 +205,7 @@ export async function storeLeftBehind(cm: CacheManager): Promise<void> {
       continue
     }
     try {
-      await finish(cm, { file, note, fd: opened.fd }, caller)
+      await finish(cm, { cell, file, note, fd: opened.fd })
       cm.unstored.delete(file)
     } catch (error) {
       const { code, message } = FsError.from(error)
@@ -216,21 +225,16 @@ export const isPassing = (error: unknown): boolean => PASSING.has(FsError.from(e
 
 async function finish(
   cm: CacheManager,
-  { file, note, fd }: { file: CachedFile; note: unknown; fd: number },
-  caller: Caller,
+  { cell, file, note, fd }: { cell: Cell; file: CachedFile; note: Note; fd: number },
 ): Promise<void> {
-  if (!isNote(note)) return
   if (cm.cache.cleanIfUnchanged(file)) return
-  const cell = [...cm.cells].find(({ name }) => name === note.cell)
-  if (cell === undefined) throw new FsError('ENODEV', `cell ${note.cell} is not known here`)
+  const caller: Caller = { who: cm.self }
   const volume = await cm.cells.volume(cell, note.fid.volume, { readOnly: false }, caller)
   const vnode = cm.vnode(volume, note.fid)
-  await cm.ask(
-    () => cm.cells.call(volume, FetchStatus, { who: cm.self, fid: vnode.fid }, caller),
-    (known, asked) => void cm.learn(volume, known, asked),
-  )
-  if (vnode.status?.dataVersion !== file.version) {
-    throw new FsError('ESTALE', `others have stored version ${vnode.status?.dataVersion} since ${file.version}`)
+  await cm.fetchStatus(vnode, caller)
+  const { status } = vnode
+  if (status?.dataVersion !== file.version) {
+    throw new FsError('ESTALE', `others have stored version ${status?.dataVersion} since ${file.version}`)
   }
   const how = { who: note.who, durable: false, fd, also: NOTHING_ELSE, stillWritten: () => false }
   await storeFile(cm, vnode, file, caller, how)
