@@ -285,6 +285,23 @@ describe('an AFS client without a network', () => {
       expect(await callsOf(small, () => readFile(join(inSmall, '0')))).toEqual({ FetchData: 1 })
     })
 
+    test('statuses that make room for others are asked for again, and never stale', async () => {
+      const [inA] = await folder()
+      const few = await lab.mount(['stat=100'])
+      const inFew = join(few, `t${count}`)
+      const names = Array.from({ length: 250 }, (_, n) => `${n}`)
+      await Promise.all(names.map((name) => writeFile(join(inA, name), '')))
+      for (let round = 1; round <= 3; round++) {
+        await Promise.all(names.map((name) => stat(join(inFew, name))))
+        const changed = names.filter((_, n) => n % 3 === round % 3)
+        await Promise.all(changed.map((name) => writeFile(join(inA, name), 'x'.repeat(round))))
+        const sizes = await Promise.all(changed.map(async (name) => (await stat(join(inFew, name))).size))
+        expect(new Set(sizes)).toEqual(new Set([round]))
+      }
+      await rm(inA, { recursive: true })
+      await lab.unmount(few)
+    })
+
     test('what is not stored is not what makes room', async () => {
       const [inA] = await folder()
       const inSmall = join(small, `t${count}`)

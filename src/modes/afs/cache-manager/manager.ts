@@ -5,7 +5,6 @@ import { isDirectory } from '../../../posix/mode.ts'
 import type { Handle, KernelCache, NodeId } from '../../../vfs/filesystem.ts'
 import { KernelPromises } from '../../../vfs/kernel-promises.ts'
 import type { WholeFileCache } from '../../../vfs/whole-files/whole-file-cache.ts'
-import { BREAK_MAX } from '../limits.ts'
 import { AFS } from '../protocol.ts'
 import type { Fid, Known, Who } from '../records.ts'
 import { attributesOf } from './attributes.ts'
@@ -54,7 +53,7 @@ export class CacheManager {
   kernel: KernelPromises | undefined
   kernelCache: KernelCache | undefined
   #nextHandle = 1
-  readonly #given = new Map<FileServer, Fid[]>()
+  readonly #given = new Map<FileServer, Vnode[]>()
 
   constructor(options: CacheManagerOptions) {
     const { servers, cells, cache, now, statuses, self, whoIs, onError } = options
@@ -66,7 +65,8 @@ export class CacheManager {
     this.whoIs = whoIs
     this.onError = onError
     this.promises = new Promises(now)
-    this.vnodes = new Vnodes(statuses, (vnode) => this.#giveUp(vnode))
+    const { promises } = this
+    this.vnodes = new Vnodes({ limit: statuses, promises, onEvict: (vnode) => this.#forget(vnode) })
     this.transfers = new Transfers(now)
     this.unstored = new Unstored(cache)
     cells.onMoved = (volume) => this.#void(volume)
@@ -232,15 +232,20 @@ export class CacheManager {
   }
 
   /** What is not kept any more need not be told of. */
-  #giveUp(vnode: Vnode): void {
+  #forget(vnode: Vnode): void {
+    this.promises.forget(vnode.key, vnode.promise)
     if (!this.isValid(vnode)) return
     const { server } = vnode.volume
-    const fids = this.#given.get(server) ?? []
-    this.#given.set(server, fids)
-    fids.push(vnode.fid)
-    if (fids.length < GIVE_UP) return
+    const given = this.#given.get(server) ?? []
+    this.#given.set(server, given)
+    given.push(vnode)
+    if (given.length < GIVE_UP) return
     this.#given.delete(server)
-    server.client.call(GiveUpCallBacks, { fids: fids.slice(0, BREAK_MAX) }).catch(() => {})
+    // Not of what has come back since; and what is promised by an answer that is under way is given up, too.
+    const gone = given.filter(({ key }) => !this.vnodes.has(key))
+    if (gone.length === 0) return
+    for (const { key } of gone) this.promises.break(key, undefined)
+    server.client.call(GiveUpCallBacks, { fids: gone.map(({ fid }) => fid) }).catch(() => {})
   }
 
   /** Of a cell that is to be shown: its `root.cell`. */

@@ -51,6 +51,17 @@ export class Promises {
     this.#now = now
   }
 
+  /** Of what happened last. */
+  get order(): number {
+    return this.#order
+  }
+
+  /** When the oldest call without an answer was made; Infinity if there is none. */
+  get oldestUnderWay(): number {
+    const [oldest] = this.#underWay
+    return oldest?.order ?? Number.POSITIVE_INFINITY
+  }
+
   /** A promise about `key`, of which nothing is kept so far. */
   create(key: string): CallbackPromise {
     return { expiresAt: 0, given: 0, broken: this.#strays.get(key) ?? 0, changed: 0, changing: 0, change: 0 }
@@ -66,9 +77,8 @@ export class Promises {
   answered(asked: Asked): void {
     this.#underWay.delete(asked)
     if (this.#strays.size === 0) return
-    const [oldest] = this.#underWay
-    const least = oldest?.order ?? Number.POSITIVE_INFINITY
-    for (const [key, order] of this.#strays) if (order < least) this.#strays.delete(key)
+    const oldest = this.oldestUnderWay
+    for (const [key, order] of this.#strays) if (order < oldest) this.#strays.delete(key)
   }
 
   isValid({ expiresAt, given, broken }: CallbackPromise, { voided }: Scope): boolean {
@@ -85,6 +95,11 @@ export class Promises {
     const order = ++this.#order
     if (promise !== undefined) promise.broken = order
     else if (this.#underWay.size > 0) this.#strays.set(key, order)
+  }
+
+  /** Nothing is kept about `key` any more. What is under way may bring it back, and is no newer for that. */
+  forget(key: string, { broken, changed }: CallbackPromise): void {
+    if (this.#underWay.size > 0) this.#strays.set(key, Math.max(broken, changed))
   }
 
   /** No promise of that origin stands. */

@@ -9,7 +9,7 @@ import { type NodeId, ROOT_NODE } from '../../../vfs/filesystem.ts'
 import type { Fid, FileType, Status } from '../records.ts'
 import type { ClientVolume } from './cells.ts'
 import type { Content } from './contents.ts'
-import type { CallbackPromise } from './promises.ts'
+import type { CallbackPromise, Promises } from './promises.ts'
 
 export interface NameEntry {
   readonly vnode: number
@@ -48,8 +48,10 @@ export interface Vnode {
   removedHere: boolean
   /** Statuses that were asked for one by one in this directory, lately. */
   misses: number
-  /** Somebody looked at it since it was last passed over. */
-  used: boolean
+  /** When somebody last looked at it, in the order of `Promises`. */
+  usedAt: number
+  /** Nobody has since it was last passed over. */
+  passed: boolean
 }
 
 export interface Node {
@@ -137,15 +139,23 @@ export class Nodes {
   }
 }
 
-/** Vnodes by key, at most so many but for those that the kernel knows. */
+/** How many are passed over at a time: the kernel may know most of them. */
+const LOOKS = 2048
+
+export interface VnodesOptions {
+  readonly limit: number
+  readonly promises: Pick<Promises, 'order' | 'oldestUnderWay'>
+  onEvict(vnode: Vnode): void
+}
+
+/** Vnodes by key, about so many at most, but for those that the kernel knows and those that somebody works with. */
 export class Vnodes {
   readonly #vnodes = new Map<string, Vnode>()
-  readonly #limit: number
-  readonly #onEvict: (vnode: Vnode) => void
+  readonly #options: VnodesOptions
+  #evicting = false
 
-  constructor(limit: number, onEvict: (vnode: Vnode) => void) {
-    this.#limit = limit
-    this.#onEvict = onEvict
+  constructor(options: VnodesOptions) {
+    this.#options = options
   }
 
   get size(): number {
@@ -158,31 +168,47 @@ export class Vnodes {
 
   find(key: string): Vnode | undefined {
     const vnode = this.#vnodes.get(key)
-    if (vnode !== undefined) vnode.used = true
+    if (vnode === undefined) return undefined
+    vnode.passed = false
+    vnode.usedAt = this.#options.promises.order
     return vnode
+  }
+
+  has(key: string): boolean {
+    return this.#vnodes.has(key)
   }
 
   add(volume: ClientVolume, fid: Fid, promise: CallbackPromise): Vnode {
+    const { limit, promises } = this.#options
     const vnode: Vnode = {
       ...{ key: keyOf(volume, fid), volume, fid, promise },
       ...{ status: undefined, attributes: undefined, names: undefined, loading: undefined, opening: undefined },
-      ...{ node: undefined, nodes: new Set<Node>(), deleted: false, removedHere: false, misses: 0, used: true },
+      ...{ node: undefined, nodes: new Set<Node>(), deleted: false, removedHere: false, misses: 0 },
+      ...{ usedAt: promises.order, passed: false },
     }
     this.#vnodes.set(vnode.key, vnode)
-    if (this.#vnodes.size > this.#limit) this.#evict()
+    if (this.#vnodes.size > limit && !this.#evicting) {
+      this.#evicting = true
+      // Not under the hands of whoever is adding some.
+      setImmediate(() => this.evict())
+    }
     return vnode
   }
 
-  /** Those that nobody looked at for the longest time, roughly: a second chance for who was used since. */
-  #evict(): void {
-    let looks = 64
+  /** Drops those that nobody looked at for the longest time, roughly: a second chance for who was used since. */
+  evict(): void {
+    const { limit, promises, onEvict } = this.#options
+    const oldest = promises.oldestUnderWay
+    this.#evicting = false
+    let looks = LOOKS
     for (const [key, vnode] of this.#vnodes) {
-      if (this.#vnodes.size <= this.#limit || looks-- === 0) return
+      if (this.#vnodes.size <= limit || looks-- === 0) return
       this.#vnodes.delete(key)
-      const needed = vnode.nodes.size > 0 || vnode.loading !== undefined || vnode.promise.changing > 0
-      if (!needed && !vnode.used) this.#onEvict(vnode)
+      const inUse = vnode.nodes.size > 0 || vnode.loading !== undefined || vnode.promise.changing > 0
+      // Whoever made a call had just looked at what it is about.
+      if (vnode.passed && !inUse && vnode.usedAt + 1 < oldest) onEvict(vnode)
       else {
-        vnode.used = false
+        vnode.passed = true
         this.#vnodes.set(key, vnode)
       }
     }

@@ -70,7 +70,11 @@ class RealClient implements Judgement<Asked> {
 
   /** What nobody changes may go at any time. */
   dropSome(pick: () => number): void {
-    for (const [vnode, { changing }] of this.#kept) if (changing === 0 && pick() < 0.5) this.#kept.delete(vnode)
+    for (const [vnode, promise] of this.#kept) {
+      if (promise.changing > 0 || pick() < 0.5) continue
+      this.#promises.forget(`${vnode}`, promise)
+      this.#kept.delete(vnode)
+    }
   }
 }
 
