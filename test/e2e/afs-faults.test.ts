@@ -4,9 +4,12 @@ import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/pro
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { fails } from '../conformance/world.ts'
 import { AfsLab, callsOf, network, statusOf } from '../support/afs-lab.ts'
+import { Posix } from '../support/posix.ts'
 import { random, seed } from '../support/random.ts'
 import { start } from '../support/run.ts'
+import { LOCK, O } from '../support/syscalls.ts'
 
 const MIB = 1024 * 1024
 
@@ -53,6 +56,27 @@ describe('AFS processes that die', () => {
     expect(await readFile(join(b, 'f'), 'utf8')).toBe('three')
     expect((await early.read({ buffer: Buffer.alloc(3), position: 0 })).buffer.toString()).toBe('one')
     await early.close()
+  })
+
+  test('a lock is held on when the server begins anew', async () => {
+    const [onA, onB] = [new Posix(), new Posix()]
+    try {
+      await writeFile(join(a, 'locked'), '')
+      const fa = await onA.calls.open(join(a, 'locked'), O.RDWR)
+      const fb = await onB.calls.open(join(b, 'locked'), O.RDWR)
+      await onA.calls.flock(fa, LOCK.EX)
+      const asked = async () => (await statusOf(a)).servers[0]?.calls['AFS.SetLock']
+      expect(await asked()).toBe(1)
+      await restartServer()
+      await expect.poll(asked, { timeout: 10_000 }).toBeGreaterThan(1)
+      await fails(onB.calls.flock(fb, LOCK.EX | LOCK.NB), 'EAGAIN')
+      await onA.calls.close(fa)
+      await onB.calls.flock(fb, LOCK.EX)
+      expect((await statusOf(a)).locks).toEqual({ held: 0, lost: 0 })
+    } finally {
+      onA.close()
+      onB.close()
+    }
   })
 
   test('a client that is killed finds its cache again', async () => {

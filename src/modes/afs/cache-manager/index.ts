@@ -64,6 +64,7 @@ export class AfsMounts implements Connection {
     }
     const whoIs = (caller: Caller): Who => ('who' in caller ? caller.who : callers.of(caller))
     let cm: CacheManager | undefined
+    let locks: ClientLocks | undefined
     const servers = new FileServers({
       ...{ id: clientId(directory), link, clock, whoIs, mount: target, deadMs: options.deadMs },
       awake: new KeepAwake(SPIN_US),
@@ -72,7 +73,10 @@ export class AfsMounts implements Connection {
       caFile: options.caFile,
       events: {
         broken: (_server, fids) => cm?.broken(fids),
-        voided: (from) => cm?.voided(from),
+        voided: (from) => {
+          cm?.voided(from)
+          void locks?.reclaim(from)
+        },
         returned: () => {
           if (cm !== undefined) void storeLeftBehind(cm)
         },
@@ -99,7 +103,7 @@ export class AfsMounts implements Connection {
       await cm.fetchStatus(root, caller)
       cm.nodes.root(root)
       void storeLeftBehind(cm)
-      const locks = new ClientLocks(cm, clock, warn)
+      locks = new ClientLocks(cm, clock, warn)
       const fileSystem = new AfsFileSystem(cm, locks, end)
       this.#fileSystems.push(fileSystem)
       const url = `afs://${volume.cell.location.name}/${volume.name}`

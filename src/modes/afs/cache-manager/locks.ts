@@ -8,6 +8,7 @@ import type { Awaitable, CallContext, FileLock, Handle, LockRequest, Locks } fro
 import { LockHandles } from '../../../vfs/lock-handles.ts'
 import { LOCK_LEASE_MS } from '../lock-leases.ts'
 import { AFS } from '../protocol.ts'
+import type { FileServer } from './file-server.ts'
 import type { CacheManager } from './manager.ts'
 import type { Node, Vnode } from './vnodes.ts'
 
@@ -75,8 +76,11 @@ export class ClientLocks implements Locks {
     try {
       await this.#acquire(context, vnode, request)
     } catch (error) {
-      // A lock that was to be changed stays as it was, if it can.
+      // A lock that was to be changed stays as it was.
       if (before === undefined) this.#service.releaseOwner(local.file, local)
+      else await this.#service.lock({ ...local, kind: before.exclusive ? 'exclusive' : 'shared', wait: false })
+      // Whoever was interrupted may have got it all the same.
+      if (before === undefined && FsError.from(error).code !== 'EAGAIN') void this.#releaseThere(vnode, request.owner)
       throw error
     }
   }
@@ -114,11 +118,41 @@ export class ClientLocks implements Locks {
   }
 
   async #release(vnode: Vnode, owner: bigint): Promise<void> {
-    const key = keyOf(vnode, owner)
-    if (!this.#held.delete(key)) return
-    const args = { fid: vnode.fid, owner: owner.toString(16) }
+    if (this.#held.delete(keyOf(vnode, owner))) await this.#releaseThere(vnode, owner)
+  }
+
+  async #releaseThere({ volume, fid }: Vnode, owner: bigint): Promise<void> {
+    const args = { fid, owner: owner.toString(16) }
     // Else it ends with its lease.
-    await this.#cm.cells.call(vnode.volume, ReleaseLock, args, { who: this.#cm.self }).catch(() => {})
+    await this.#cm.cells.call(volume, ReleaseLock, args, { who: this.#cm.self }).catch(() => {})
+  }
+
+  /** A server may have forgotten who holds what: it is asked for again, before others come if possible. */
+  async reclaim(server: FileServer): Promise<void> {
+    const caller = { who: this.#cm.self }
+    await Promise.all(
+      [...this.#held.values()].map(async (held) => {
+        const { vnode, owner, exclusive } = held
+        if (vnode.volume.server !== server) return
+        const args = { fid: vnode.fid, owner: owner.toString(16), exclusive }
+        try {
+          await this.#cm.cells.call(vnode.volume, SetLock, args, caller)
+          // It was released meanwhile.
+          if (this.#held.get(keyOf(vnode, owner)) !== held) await this.#releaseThere(vnode, owner)
+        } catch (error) {
+          if (FsError.from(error).code === 'EAGAIN') this.#lost(held, 'the server began anew, and another has it')
+        }
+      }),
+    )
+  }
+
+  #lost(held: Held, why: string): void {
+    const { vnode, owner } = held
+    const key = keyOf(vnode, owner)
+    if (this.#held.get(key) !== held) return
+    this.#held.delete(key)
+    this.lost++
+    this.#warn(`a lock of ${vnode.key} was lost: ${why}`)
   }
 
   #extendLater(): () => void {
@@ -128,13 +162,13 @@ export class ClientLocks implements Locks {
   async #extend(): Promise<void> {
     const caller = { who: this.#cm.self }
     await Promise.all(
-      [...this.#held].map(async ([key, { vnode, owner }]) => {
+      [...this.#held.values()].map(async (held) => {
+        const { vnode, owner } = held
         try {
           await this.#cm.cells.call(vnode.volume, ExtendLock, { fid: vnode.fid, owner: owner.toString(16) }, caller)
         } catch (error) {
-          if (FsError.from(error).code !== 'ENOLCK' || !this.#held.delete(key)) return
-          this.lost++
-          this.#warn(`a lock of ${vnode.key} was lost: its lease ended before it could be extended`)
+          if (FsError.from(error).code !== 'ENOLCK') return
+          this.#lost(held, 'its lease ended before it could be extended')
         }
       }),
     )

@@ -20,6 +20,11 @@ export class Unstored {
   /** Those that an earlier process left. */
   constructor(cache: WholeFileCache) {
     for (const file of cache.dirty()) {
+      // Truncated on the server first: nobody wrote it.
+      if (file.note === null) {
+        cache.discard(file)
+        continue
+      }
       const { damage, doubtful, note } = file
       const known = isNote(note) ? note : undefined
       const why =
