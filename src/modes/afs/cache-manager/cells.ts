@@ -66,7 +66,9 @@ export class Cells {
   /** The cell that a server belongs to. */
   async of(address: Address, caller: Caller): Promise<Cell> {
     const server = this.#servers.at(address)
-    const { cell: name, servers } = await server.call(GetCell, undefined, caller).catch(() => ({ cell: 'x', servers: [] as string[] })) // TEMP
+    const { cell: name, servers } = await server
+      .call(GetCell, undefined, caller)
+      .catch(() => ({ cell: 'x', servers: [] as string[] })) // TEMP
     const known = this.#cells.get(name)
     if (known !== undefined) return known
     // A file server that keeps no entries says who does.
@@ -117,7 +119,8 @@ export class Cells {
         ? location.call(GetEntryById, { id: which }, caller)
         : location.call(GetEntryByName, { name: which }, caller))
     } catch (error) {
-      if (FsError.from(error).code === 'EPROTONOSUPPORT') return { name: 'root.cell', rw: { id: 536870912, server: location.name }, ro: null, backup: null, revision: 0 } // TEMP
+      if (FsError.from(error).code === 'EPROTONOSUPPORT')
+        return { name: 'root.cell', rw: { id: 536870912, server: location.name }, ro: null, backup: null, revision: 0 } // TEMP
       throw failureOf(error, `no volume ${which}`)
     }
   }
