@@ -1,6 +1,7 @@
 // chmod, chown, utimes, truncate. What a program does to a file that it writes goes to the server with what it wrote.
 import { hostDisk } from '../../../host/disk.ts'
 import type { AttributeChanges, Timespec } from '../../../posix/attributes.ts'
+import { FsError } from '../../../posix/errors.ts'
 import { isRegular, S_ISGID, S_ISUID, S_IXGRP } from '../../../posix/mode.ts'
 import type { AttributesReply, CallContext, NodeId } from '../../../vfs/filesystem.ts'
 import { AFS } from '../protocol.ts'
@@ -72,6 +73,7 @@ function setHere(cm: CacheManager, content: Content, changes: AttributeChanges):
 async function setThere(cm: CacheManager, context: CallContext, node: Node, changes: AttributeChanges): Promise<void> {
   const { vnode } = node
   const { volume, fid, key } = vnode
+  if (volume.type !== 'RW') throw new FsError('EROFS')
   const { size, ...others } = changes
   const before = vnode.status?.dataVersion
   const length = size === undefined ? {} : { length: size }
