@@ -1,0 +1,26 @@
+// Mode `afs`: whole files, kept until the server breaks its promise to tell of changes.
+import { authorityOf, type Mode } from '../mode.ts'
+import { AfsServer } from './server.ts'
+import { parseServerOptions, serverOptions } from './server-options.ts'
+import { ROOT_CELL } from './volume-registry.ts'
+
+export const afsMode: Mode = {
+  name: 'afs',
+  summary:
+    'AFS: whole files kept here, read at the speed of the disk; changes are seen by those who open after a close',
+  async connect() {
+    throw new Error('mode afs has no client yet')
+  },
+  serverOptions,
+  checkServe: (request) => void parseServerOptions(request),
+  async serve(request) {
+    const { dataDirectory: directory, host, port, volume } = request
+    const opened = volume === undefined ? {} : { opened: volume }
+    const server = await AfsServer.start({ directory, host, port, ...opened, ...parseServerOptions(request) })
+    return {
+      url: `afs://${authorityOf(server)}/${ROOT_CELL.name}`,
+      volume: server.volume,
+      close: () => server.close(),
+    }
+  },
+}
