@@ -1,6 +1,7 @@
 // `proteus serve`: a mode's server alone, in the foreground.
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
+import { mainUrl } from '../lab/lab-plan.ts'
 import { logPath } from '../lab/lab-state.ts'
 import { type Mode, type ModeOption, ModeOptionError, type ServeRequest, type ServerOption } from '../modes/mode.ts'
 import { makeDirectory } from '../serving/directories.ts'
@@ -83,7 +84,7 @@ async function serve(
   check(mode, { dataDirectory: data, host, port, options })
   makeDirectory(data, 0o700)
   const serving = startServing(
-    { role: 'server', mode: name, data, host, port, options },
+    { role: 'server', protocols: [{ mode: name, port, options }], data, host },
     { program: DAEMON, log: logPath(data) },
   )
   const stop = stopOnSignals(
@@ -91,7 +92,8 @@ async function serve(
     output,
   )
   try {
-    const { url } = await serving.ready
+    const { urls } = await serving.ready
+    const url = mainUrl(urls)
     output.result({ event: 'ready', mode: name, url, pid: serving.id.pid, data })
     output.line(`Serving ${url}; Ctrl-C stops.`)
     const exit = await serving.exited

@@ -20,9 +20,9 @@ beforeEach(() => {
 })
 afterEach(() => cli.cleanUp())
 
-async function up(): Promise<LabState> {
+async function up(): Promise<Pick<LabState, 'processes'> & { readonly url: string }> {
   const [line] = await cli.json('up', '--mode', 'board', ...cli.lab, '--detach')
-  return line as unknown as LabState
+  return line as unknown as Awaited<ReturnType<typeof up>>
 }
 
 test('up starts a server and a process for each mount, and down ends exactly these', async () => {
@@ -43,7 +43,7 @@ test('up starts a server and a process for each mount, and down ends exactly the
   expect(await cli.json('net', cli.b)).toEqual([{ mount: cli.b, network: 'up' }])
   expect((await cli.run('net', cli.a, 'sideways')).stderr).toMatch(/"sideways" is no setting of the network/)
 
-  const other = await cli.json('mount', lab.url ?? '', 'c')
+  const other = await cli.json('mount', lab.url, 'c')
   expect(other[0]).toMatchObject({ event: 'ready', mode: 'board', url: lab.url })
   expect(await run('cat', [join(cli.folder, 'c/note')])).toBe('hello\n')
 
