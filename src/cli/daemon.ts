@@ -127,6 +127,7 @@ async function startServer(spec: Extract<ServingSpec, { role: 'server' }>, log: 
       const shared = servers.length > 0 ? { volume: volumeOf(servers, name) } : {}
       const server = await mode.serve({ dataDirectory: data, host, port, options, ...shared })
       servers.push(server)
+      if (server.volume !== servers[0]?.volume) throw notBeside(name)
       urls[name] = server.url
       log.info({ url: server.url, data }, 'serving')
     }
@@ -144,9 +145,11 @@ async function startServer(spec: Extract<ServingSpec, { role: 'server' }>, log: 
 
 /** What the first server has open. */
 function volumeOf([first]: readonly RunningServer[], forMode: string): Volume {
-  if (first?.volume === undefined) throw new CliError(`beside this server there can be no mode ${forMode}`)
+  if (first?.volume === undefined) throw notBeside(forMode)
   return first.volume
 }
+
+const notBeside = (mode: string): CliError => new CliError(`beside this server there can be no mode ${mode}`)
 
 /** From the last to the first, whatever fails. */
 async function closeInTurn(servers: RunningServer[]): Promise<void> {

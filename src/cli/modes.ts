@@ -5,6 +5,7 @@ import { usageError } from './exit.ts'
 const MODES: Readonly<Record<string, () => Promise<Mode>>> = {
   local: async () => (await import('../modes/local/index.ts')).localMode,
   nfs: async () => (await import('../modes/nfs/index.ts')).nfsMode,
+  afs: async () => (await import('../modes/afs/index.ts')).afsMode,
 }
 
 export const modeNames: readonly string[] = Object.keys(MODES)
