@@ -32,7 +32,10 @@ export function planSwitch(lab: Lab, wish: SwitchWish, mounted: readonly string[
   const before = planOf(lab)
   const wished = wishedOf(lab, wish, mounted)
   const modes = modesOf(before)
-  if (options === undefined && wished.every((target) => modes[target] === mode.name)) return undefined
+  // Somebody was killed between the end of a server and its new beginning.
+  const lacksServer = before.protocols.length > 0 && !lab.processes.some(({ role }) => role === 'server')
+  const isAsWished = options === undefined && wished.every((target) => modes[target] === mode.name)
+  if (isAsWished && !lacksServer) return undefined
 
   const mounts = mounted.map((target) => ({
     target,
@@ -49,7 +52,9 @@ export function planSwitch(lab: Lab, wish: SwitchWish, mounted: readonly string[
   }
   checkCommonOptions(before, plan, { mode: mode.name, wished })
   const { targets: moving, restarts } = movingIn(before, plan)
-  return moving.length === 0 && !restarts ? undefined : { plan, moving, dropped: dropped.map(describeOption) }
+  return moving.length === 0 && !restarts && !lacksServer
+    ? undefined
+    : { plan, moving, dropped: dropped.map(describeOption) }
 }
 
 /** The mounts that are meant. */

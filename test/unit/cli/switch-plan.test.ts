@@ -159,6 +159,12 @@ describe('planSwitch', () => {
     expect(planned).toMatchObject({ plan: { protocols: [] }, moving: ['/m/a', '/m/c'] })
   })
 
+  test('starts the server again of mounts that were left without it', () => {
+    const left = { ...NFS_LAB, processes: NFS_LAB.processes.slice(1) }
+    const planned = planSwitch(left, { mode: nfs, directories: [] }, MOUNTS)
+    expect(planned).toMatchObject({ plan: { protocols: ['nfs'], mounts: NFS_LAB.mounts }, moving: [], dropped: [] })
+  })
+
   test('refuses two modes of which neither has a server', () => {
     const sync: Mode = { ...local, name: 'sync' }
     expect(() => planSwitch(LAB, { mode: sync, directories: ['/m/b'] }, MOUNTS)).toThrow(/cannot be in one lab/)

@@ -146,6 +146,13 @@ describe('switchLab', () => {
     expect(events).toEqual(['unmount /m/a', 'prepare /m/a', 'mount nfs /m/a'])
   })
 
+  test('a server that is missing is started where it was', async () => {
+    const { lab, events, switchTo } = await stage(BOTH)
+    await lab.end(({ role }) => role === 'server', { graceMs: 0 })
+    await switchTo(BOTH)
+    expect(events).toEqual(['server nfs 1234 afs 5678'])
+  })
+
   test('two modes change places, and the server stays', async () => {
     const { events, switchTo } = await stage(BOTH)
     await switchTo(plan('afs', 'nfs', 'afs', 'nfs'))
