@@ -1,5 +1,6 @@
 // Mode `afs`: whole files, kept until the server breaks its promise to tell of changes.
-import { authorityOf, type Mode } from '../mode.ts'
+import { existsSync } from 'node:fs'
+import { authorityOf, type Mode, ModeOptionError } from '../mode.ts'
 import { AfsServer } from './server.ts'
 import { parseServerOptions, serverOptions } from './server-options.ts'
 import { ROOT_CELL } from './volume-registry.ts'
@@ -12,7 +13,11 @@ export const afsMode: Mode = {
     throw new Error('mode afs has no client yet')
   },
   serverOptions,
-  checkServe: (request) => void parseServerOptions(request),
+  checkServe(request) {
+    const { tokenFile } = parseServerOptions(request)
+    if (tokenFile === undefined || existsSync(tokenFile)) return
+    throw new ModeOptionError(`--token-file: there is no ${tokenFile}`)
+  },
   async serve(request) {
     const { dataDirectory: directory, host, port, volume } = request
     const opened = volume === undefined ? {} : { opened: volume }
