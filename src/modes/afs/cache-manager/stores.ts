@@ -66,11 +66,9 @@ async function storeContent(
   const { pending } = content
   content.pending = {}
   try {
-    await storeFile(cm, vnode, content.file, caller, {
-      ...options,
-      fd: content.opened.fd,
-      changes: wireChanges(pending),
-    })
+    const { fd } = content.opened
+    const changes = wireChanges(pending)
+    await storeFile(cm, vnode, content.file, caller, { ...options, fd, changes, mayChange: content.writers > 0 })
     content.isNew = false
     cm.unstored.delete(content.file)
   } catch (error) {
@@ -80,6 +78,8 @@ async function storeContent(
 }
 
 interface FileStore extends StoreOptions {
+  /** Programs have it open for writing. */
+  readonly mayChange: boolean
   readonly fd: number
   readonly changes: Changes
 }
@@ -89,7 +89,7 @@ async function storeFile(
   vnode: Vnode,
   file: CachedFile,
   caller: Caller,
-  { who, durable, fd, changes }: FileStore,
+  { who, durable, fd, changes, mayChange }: FileStore,
 ): Promise<void> {
   const { volume, fid } = vnode
   // Before the stamp, which moves it.
@@ -117,7 +117,7 @@ async function storeFile(
       ({ file: known, previousVersion }, asked) => {
         cm.learn(volume, known, asked, true)
         const version = known.status.dataVersion
-        cm.cache.stored(file, { version, status: null, stamp, checksum: checksum.value })
+        cm.cache.stored(file, { version, status: null, stamp, checksum: checksum.value, mayChange })
         if (previousVersion !== base) overwrote(cm, vnode, { base, previousVersion })
       },
     )
@@ -223,7 +223,7 @@ async function finish(
   if (vnode.status?.dataVersion !== file.version) {
     throw new FsError('ESTALE', `others have stored version ${vnode.status?.dataVersion} since ${file.version}`)
   }
-  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, changes: {} })
+  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, changes: {}, mayChange: false })
 }
 
 /** At the last close: what is not stored then is noted. */
