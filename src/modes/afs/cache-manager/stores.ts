@@ -8,8 +8,8 @@ import { FsError } from '../../../posix/errors.ts'
 import { cacheChannel, traceTime } from '../../../trace/trace.ts'
 import type { CachedFile } from '../../../vfs/whole-files/files.ts'
 import { AFS } from '../protocol.ts'
-import type { Changes, Time, Who } from '../records.ts'
-import { wireChanges } from './changes.ts'
+import type { Who } from '../records.ts'
+import { type StoredAlso, storedChanges } from './changes.ts'
 import type { Content } from './contents.ts'
 import type { Caller } from './file-server.ts'
 import type { CacheManager } from './manager.ts'
@@ -63,25 +63,29 @@ async function storeContent(
   caller: Caller,
   options: StoreOptions,
 ): Promise<void> {
-  const { pending } = content
+  const { pending, losesSetId } = content
   content.pending = {}
+  content.losesSetId = false
   try {
-    const { fd } = content.opened
-    const changes = wireChanges(pending)
-    await storeFile(cm, vnode, content.file, caller, { ...options, fd, changes, mayChange: content.writers > 0 })
+    await storeFile(cm, vnode, content.file, caller, {
+      ...options,
+      fd: content.opened.fd,
+      also: { pending, losesSetId },
+      stillWritten: () => content.writers > 0,
+    })
     content.isNew = false
     cm.unstored.delete(content.file)
   } catch (error) {
     content.pending = { ...pending, ...content.pending }
+    content.losesSetId ||= losesSetId
     throw error
   }
 }
 
 interface FileStore extends StoreOptions {
-  /** Programs have it open for writing. */
-  readonly mayChange: boolean
   readonly fd: number
-  readonly changes: Changes
+  readonly also: StoredAlso
+  stillWritten(): boolean
 }
 
 async function storeFile(
@@ -89,7 +93,7 @@ async function storeFile(
   vnode: Vnode,
   file: CachedFile,
   caller: Caller,
-  { who, durable, fd, changes, mayChange }: FileStore,
+  { who, durable, fd, also, stillWritten }: FileStore,
 ): Promise<void> {
   const { volume, fid } = vnode
   // Before the stamp, which moves it.
@@ -103,13 +107,7 @@ async function storeFile(
     stamp.size <= SHORT_BYTES
       ? shortBytes(fd, stamp.size, checksum)
       : () => manyBytes(fd, stamp.size, checksum, transfer)
-  const args = {
-    who,
-    fid,
-    length: stamp.size,
-    durable,
-    changes: { mtime: [mtime.sec, mtime.nsec] as Time, ...changes },
-  }
+  const args = { who, fid, length: stamp.size, durable, changes: storedChanges(vnode, also, who, mtime) }
   try {
     await cm.change(
       [vnode],
@@ -117,7 +115,8 @@ async function storeFile(
       ({ file: known, previousVersion }, asked) => {
         cm.learn(volume, known, asked, true)
         const version = known.status.dataVersion
-        cm.cache.stored(file, { version, status: null, stamp, checksum: checksum.value, mayChange })
+        const now = { stamp, checksum: checksum.value, stillWritten: stillWritten() }
+        cm.cache.stored(file, { version, status: null, ...now })
         if (previousVersion !== base) overwrote(cm, vnode, { base, previousVersion })
       },
     )
@@ -200,6 +199,7 @@ export async function storeLeftBehind(cm: CacheManager): Promise<void> {
   }
 }
 
+const NOTHING_ELSE: StoredAlso = { pending: {}, losesSetId: false }
 const PASSING: ReadonlySet<string> = new Set(['ETIMEDOUT', 'ENOTCONN', 'ECONNRESET', 'EINTR', 'EAGAIN'])
 
 /** It may be tried again when the server is heard of. */
@@ -223,7 +223,8 @@ async function finish(
   if (vnode.status?.dataVersion !== file.version) {
     throw new FsError('ESTALE', `others have stored version ${vnode.status?.dataVersion} since ${file.version}`)
   }
-  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, changes: {}, mayChange: false })
+  const how = { who: note.who, durable: false, fd, also: NOTHING_ELSE, stillWritten: () => false }
+  await storeFile(cm, vnode, file, caller, how)
 }
 
 /** At the last close: what is not stored then is noted. */

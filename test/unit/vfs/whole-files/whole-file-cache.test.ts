@@ -187,6 +187,24 @@ describe('unstored changes', () => {
     expect(file.state).toBe('dirty')
   })
 
+  it('are found after a store, too, as long as programs go on writing', async () => {
+    const directory = scratch()
+    const cache = await openCache(directory)
+    await put(cache, 'f', { version: 1, content: '' })
+    const { file, fd } = opened(await cache.open('f'))
+    cache.markDirty(file, 'note')
+    fs.writeSync(fd, 'one')
+    expect(cache.stored(file, { version: 2, status: null, stamp: cache.stampOf(file), stillWritten: true })).toBe(false)
+    expect(cache.isChanged(file)).toBe(false)
+    const [left] = (await openCache(copyAfter(cache, directory))).dirty()
+    expect(left).toMatchObject({ version: 2, note: 'note' })
+    fs.writeSync(fd, 'two')
+    expect(cache.isChanged(file)).toBe(true)
+    cache.stored(file, { version: 3, status: null, stamp: cache.stampOf(file), stillWritten: true })
+    expect(cache.cleanIfUnchanged(file)).toBe(true)
+    expect(cache.dirty()).toEqual([])
+  })
+
   it('are kept when another version becomes current, and are current again when they are stored: last close wins', async () => {
     const directory = scratch()
     const cache = await openCache(directory)
