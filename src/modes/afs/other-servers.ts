@@ -1,0 +1,48 @@
+// Connections to the other file servers of the cell, made when they are needed and kept while something is done there.
+import { openTcp } from '../../rpc/transport.ts'
+import type { WsChannelOptions } from '../../rpc/ws/index.ts'
+import { ServiceError, WsClient, type WsClientOptions, wsChannel } from '../../rpc/ws/index.ts'
+import { isAddress } from './vl-service.ts'
+import type { VolumeLocation } from './volume-location.ts'
+
+/** For what is answered without much work. */
+export const ANSWER_MS = 30_000
+
+/** `host:port` in its parts. Throws VL_NOSERVER if it is none. */
+export function parseAddress(address: string): { readonly host: string; readonly port: number } {
+  if (!isAddress(address)) throw new ServiceError('VL_NOSERVER', { server: address })
+  const colon = address.lastIndexOf(':')
+  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) }
+}
+
+export const connectTo = (address: string, ways: WsChannelOptions, options: WsClientOptions = {}): WsClient =>
+  new WsClient(wsChannel(parseAddress(address), openTcp(parseAddress(address)), ways), options)
+
+export class OtherServers {
+  readonly #ways: WsChannelOptions
+  readonly #location: VolumeLocation
+  readonly #clients = new Set<WsClient>()
+
+  constructor(ways: WsChannelOptions, location: VolumeLocation) {
+    this.#ways = ways
+    this.#location = location
+  }
+
+  /** Dials only what the volume location server knows. Throws VL_NOSERVER. */
+  async use<T>(address: string, body: (server: WsClient) => Promise<T>): Promise<T> {
+    const servers = await this.#location.servers()
+    if (!servers.includes(address)) throw new ServiceError('VL_NOSERVER', { server: address })
+    const client = connectTo(address, this.#ways)
+    this.#clients.add(client)
+    try {
+      return await body(client)
+    } finally {
+      this.#clients.delete(client)
+      client.close()
+    }
+  }
+
+  close(): void {
+    for (const client of this.#clients) client.close()
+  }
+}
