@@ -15,7 +15,7 @@ import { infoOf, reasonOf, requireRw, type VolumeParts } from './volume-parts.ts
 import { ROOT_CELL, type ServedVolume } from './volume-registry.ts'
 
 const { GetReplica, ReceiveReplica, RemoveReplica } = VOLSER.procedures
-const HEARTBEAT = { timeoutMs: ANSWER_MS }
+const SOON = { timeoutMs: ANSWER_MS }
 
 interface Made {
   readonly path: string
@@ -127,7 +127,7 @@ async function sendReplica(
 ): Promise<void> {
   const older = parts.hosted.registry.find(id)?.volume
   await parts.others.use(site, async (server) => {
-    const { snapshot } = await server.call(GetReplica, { id }, { ...HEARTBEAT, signal: work.signal })
+    const { snapshot } = await server.call(GetReplica, { id }, { ...SOON, signal: work.signal })
     // Of one that came from elsewhere, when the volume was there, nothing can be told apart.
     const isBase = older?.origin !== undefined && older.snapshot === snapshot
     const since = isBase ? older : undefined
@@ -166,7 +166,7 @@ export async function removeSite(
     })
     if (server === parts.address) await dropClone(parts, id + 1)
     // One that cannot be reached hears of it when it begins next.
-    else await parts.others.use(server, (other) => other.call(RemoveReplica, { id: id + 1 }, HEARTBEAT)).catch(() => {})
+    else await parts.others.use(server, (other) => other.call(RemoveReplica, { id: id + 1 }, SOON)).catch(() => {})
   })
 }
 

@@ -7,6 +7,7 @@ import type { OtherServers } from './other-servers.ts'
 import type { VolumeEntry, VolumeInfo } from './protocol-volumes.ts'
 import type { Transactions, Work } from './transactions.ts'
 import type { VolumeLocation } from './volume-location.ts'
+import { baseName } from './volume-names.ts'
 import { ROOT_CELL, type ServedVolume } from './volume-registry.ts'
 
 export interface VolumeParts {
@@ -24,7 +25,7 @@ export interface VolumeParts {
 export async function requireRw({ hosted, location }: VolumeParts, name: string): Promise<ServedVolume> {
   const served = hosted.registry.findNamed(name)
   if (served?.type === 'RW') return hosted.registry.get(served.id)
-  if (served !== undefined) throw new FsError('EROFS', `${name} is a clone`)
+  if (name !== baseName(name)) throw new FsError('EROFS', `${name} is a clone`)
   const { rw } = await location.byName(name)
   if (rw !== null && hosted.registry.isBusy(rw.id)) throw new ServiceError('VBUSY', { volume: rw.id })
   if (rw === null) throw new ServiceError('VNOVOL', { volume: 0 })
