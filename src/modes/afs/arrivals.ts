@@ -35,7 +35,7 @@ export class Arrivals {
     const { hosted, location, transactions } = this.#parts
     const entry = await location.byId(id)
     if (entry.name !== name || entry.rw?.id !== id) throw new FsError('EINVAL', 'no volume that could come')
-    if (hosted.isLeaving(id)) throw new ServiceError('VBUSY', { volume: id })
+    await hosted.whenGone(id)
     if (hosted.registry.find(id) !== undefined || hosted.list.get(id) !== undefined) throw new FsError('EEXIST')
     const arrival = randomUUID()
     await new Promise<void>((resolve, reject) => {
@@ -88,7 +88,8 @@ export class Arrivals {
         if (!isDecided || isConflict(error)) hosted.withdraw(id)
         throw error
       }
-      await work.step('serve')
+      // It is here, whatever happens.
+      await work.step('serve').catch(() => {})
       hosted.list.put({ ...listed, doubtful: false })
       hosted.serve(listed, volume)
       this.#end(which)

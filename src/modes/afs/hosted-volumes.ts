@@ -67,9 +67,9 @@ export class HostedVolumes {
     return `${this.path(id)}.${randomBytes(6).toString('hex')}`
   }
 
-  /** Still has data here that nobody may reach. */
-  isLeaving(id: number): boolean {
-    return [...this.#leaving].some((leaving) => leaving.id === id)
+  /** Resolves when there is nothing here any more of a volume that was served: nobody reads it, and its data is gone. */
+  async whenGone(id: number): Promise<void> {
+    await Promise.all([...this.#leaving].map((leaving) => (leaving.id === id ? leaving.gone : undefined)))
   }
 
   openVolume(path: string, readOnly = false): Promise<Volume> {
