@@ -35,6 +35,7 @@ export class Arrivals {
     const { hosted, location, transactions } = this.#parts
     const entry = await location.byId(id)
     if (entry.name !== name || entry.rw?.id !== id) throw new FsError('EINVAL', 'no volume that could come')
+    hosted.requireRoom()
     await hosted.whenGone(id)
     if (hosted.registry.find(id) !== undefined || hosted.list.get(id) !== undefined) throw new FsError('EEXIST')
     const arrival = randomUUID()

@@ -49,6 +49,7 @@ export class CellMember {
   #rpc: WsClient | undefined
   #others: OtherServers | undefined
   #address = ''
+  #closed = false
   #cell: string
   #work: VolumeWork | undefined
   /** When this server knows which of its volumes are here. */
@@ -116,15 +117,20 @@ export class CellMember {
    */
   async join(address: string): Promise<void> {
     this.#address = address
-    const { join, onError } = this.#options
+    const { join } = this.#options
     if (join === undefined) return this.#begin()
     const known = this.#list.cell
     const joined = this.#joinBy(join)
     if (known === undefined) await joined
-    else joined.catch((error) => onError(new Error(`${join}: ${reasonOf(error)}`, { cause: error })))
+    else joined.catch((error) => this.#failed(join, error))
+  }
+
+  #failed(vlServer: string, error: unknown): void {
+    if (!this.#closed) this.#options.onError(new Error(`${vlServer}: ${reasonOf(error)}`, { cause: error }))
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     const done = this.#transactions.close()
     this.#rpc?.close()
     this.#others?.close()
@@ -144,13 +150,13 @@ export class CellMember {
   }
 
   async #joinBy(vlServer: string): Promise<void> {
-    const { ways, onError } = this.#options
+    const { ways } = this.#options
     let began = false
     const rpc = connectTo(vlServer, ways, {
       ...{ keep: true, heartbeatMs: HEARTBEAT_MS },
       onEvent: ({ type }) => {
         if (type !== 'connected' || !began) return
-        this.#register(rpc).catch((error) => onError(new Error(`${vlServer}: ${reasonOf(error)}`, { cause: error })))
+        this.#register(rpc).catch((error) => this.#failed(vlServer, error))
       },
     })
     this.#rpc = rpc

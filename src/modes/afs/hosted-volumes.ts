@@ -6,10 +6,11 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { hostDisk, syncDirectory } from '../../host/disk.ts'
-import { withFsErrors } from '../../posix/errors.ts'
+import { FsError, withFsErrors } from '../../posix/errors.ts'
 import { pointTo, removeReplaced } from '../../store/release.ts'
 import { Volume, type VolumeOptions } from '../../store/volume.ts'
 import type { Callbacks } from './callbacks.ts'
+import { VOLUMES_MAX } from './limits.ts'
 import type { AfsLocks } from './locks.ts'
 import type { ListedVolume, VolumeList } from './volume-list.ts'
 import type { ServedVolume, VolumeRegistry } from './volume-registry.ts'
@@ -56,6 +57,11 @@ export class HostedVolumes {
       if (volume.doubtful) this.registry.setBusy(volume.id, true)
       else await this.start(volume)
     }
+  }
+
+  /** Throws ENOSPC. */
+  requireRoom(): void {
+    if (this.list.all().length >= VOLUMES_MAX) throw new FsError('ENOSPC', 'too many volumes')
   }
 
   path(id: number): string {

@@ -13,7 +13,7 @@ import {
 import type { Work } from './transactions.ts'
 import type { ListedVolume } from './volume-list.ts'
 import { changeEntry, isConflict, isNoEntry } from './volume-location.ts'
-import { backupName, isVolumeName } from './volume-names.ts'
+import { backupName, baseName, isVolumeName } from './volume-names.ts'
 import { infoOf, isHere, requireMovable, requireRw, type VolumeParts } from './volume-parts.ts'
 import type { ServedVolume } from './volume-registry.ts'
 
@@ -34,6 +34,7 @@ export function create(
       if (!isNoEntry(error)) throw error
     })
     if (taken !== undefined) throw new FsError('EEXIST', `there is a volume ${name}`)
+    hosted.requireRoom()
     const id = await location.newId()
     await work.step('make')
     const listed: ListedVolume = { id, name, type: 'RW', doubtful: true, createdMs: parts.now() }
@@ -86,7 +87,8 @@ export async function deleteVolume(parts: VolumeParts, name: string, signal: Abo
   const { hosted, location, transactions } = parts
   const clone = hosted.registry.findNamed(name)
   if (clone?.type === 'BK') return deleteBackup(parts, clone, signal)
-  if (clone?.type === 'RO') throw new FsError('EINVAL', 'a replica goes with its site')
+  if (clone?.type === 'RO') throw new FsError('EROFS', 'a replica goes with its site')
+  if (name !== baseName(name)) throw new ServiceError('VNOVOL', { volume: 0 })
   const served = await requireRw(parts, name)
   requireMovable(served)
   return transactions.run({ operation: 'delete', volume: name, signal }, served.id, async (work) => {

@@ -1,12 +1,15 @@
 // Volumes of a cell: made, deleted, limited; snapshots and replicas; who knows where they are.
+import { writeFileSync } from 'node:fs'
 import { afterEach, expect, test, vi } from 'vitest'
+import { connecting } from '../../../../src/modes/afs/other-servers.ts'
 import type { Fid } from '../../../../src/modes/afs/records.ts'
 import { AfsServer } from '../../../../src/modes/afs/server.ts'
+import { scratch } from '../../store/volume-fixture.ts'
 import { FetchData, GetVolumeStatus, MakeMountPoint, ROOT, superuser } from './afs-world.ts'
 import {
   AddSite,
   Backup,
-  type Cell,
+  Cell,
   Create,
   cellOf,
   Delete,
@@ -17,6 +20,7 @@ import {
   List,
   ListEntries,
   ListServers,
+  Move,
   noQuota,
   Release,
   RemoveSite,
@@ -72,7 +76,7 @@ test('what may not be made or deleted', async () => {
   for (const name of ['', 'a/b', 'v.readonly', 'v.backup', '123', 'x'.repeat(60)]) {
     await expect(create(a, name)).rejects.toThrow('EINVAL')
   }
-  await expect(a.call(Delete, { name: 'v.readonly' })).rejects.toThrow('EROFS')
+  await expect(a.call(Delete, { name: 'v.readonly' })).rejects.toMatchObject({ code: 'VNOVOL' })
   await expect(a.call(Delete, { name: 'root.cell' })).rejects.toThrow('EPERM')
   await expect(a.call(Delete, { name: 'nothing' })).rejects.toMatchObject({ code: 'VL_NOENT' })
   await expect(a.call(GetEntryById, { id: 5 })).rejects.toMatchObject({ code: 'VL_NOENT', detail: { volume: 5 } })
@@ -285,6 +289,27 @@ test('entries: only the newest revision is changed, by servers that are known', 
   await expect(a.call(SetEntry, { ...now, ro: { id: 7, servers: [] } })).rejects.toThrow('EINVAL')
   await expect(a.call(SetEntry, { ...now, name: 'w' })).rejects.toMatchObject({ code: 'VL_CONFLICT' })
   await expect(a.call(SetEntry, { ...now, name: 'w', revision: 0 })).rejects.toMatchObject({ code: 'VL_CONFLICT' })
+})
+
+test('with a token: servers of a cell show it to each other, and whoever has none does not join', async () => {
+  const tokenFile = `${scratch()}/token`
+  writeFileSync(tokenFile, 'x'.repeat(40), { mode: 0o600 })
+  cell = new Cell()
+  const first = await cell.add({ tokenFile })
+  await expect(cell.add()).rejects.toThrow('UNAUTHORIZED')
+  cell.members.pop()
+  const second = await cell.add({ tokenFile })
+  const { client, connected } = connecting(first.address, { tokenFile })
+  await connected
+  try {
+    await client.call(Create, { name: 'v', ...noQuota })
+    await client.call(AddSite, { name: 'v', server: second.address })
+    expect(await client.call(Release, { name: 'v' })).toEqual({ released: [second.address], failed: [] })
+    await client.call(Move, { name: 'v', to: second.address })
+    expect((await client.call(GetEntryByName, { name: 'v' })).rw?.server).toBe(second.address)
+  } finally {
+    client.close()
+  }
 })
 
 test('two cells know nothing of each other, and a server is of one', async () => {
