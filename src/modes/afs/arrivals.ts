@@ -5,10 +5,10 @@ import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
 import { FsError } from '../../posix/errors.ts'
 import { type IncomingBytes, ServiceError, type WsPeer } from '../../rpc/ws/index.ts'
-import { Volume } from '../../store/volume.ts'
+import type { Volume } from '../../store/volume.ts'
 import type { VolserArguments } from './protocol-volumes.ts'
 import type { Work } from './transactions.ts'
-import { isConflict } from './volume-location.ts'
+import { isConflict, isNoEntry } from './volume-location.ts'
 import { isHere, type VolumeParts } from './volume-parts.ts'
 
 interface Arrival {
@@ -58,7 +58,7 @@ export class Arrivals {
       const { path: base, work } = arrival
       const path = this.#parts.hosted.newPath(arrival.id)
       await work.step(base === undefined ? 'receive' : 'changes')
-      await Volume.restore(path, work.counted(bytes), base === undefined ? {} : { base })
+      await this.#parts.hosted.restore(path, work.counted(bytes), base)
       arrival.path = path
       if (base !== undefined) await fs.promises.rm(base, { recursive: true, force: true })
     })
@@ -86,7 +86,7 @@ export class Arrivals {
       } catch (error) {
         await volume?.close()
         // Once it was asked for, only the entry itself tells; if it cannot be read the next start does.
-        if (!isDecided || isConflict(error)) hosted.withdraw(id)
+        if (!isDecided || (await this.#isElsewhere(id))) hosted.withdraw(id)
         throw error
       }
       // It is here, whatever happens.
@@ -114,6 +114,12 @@ export class Arrivals {
       // Asked again after it was done, that is the answer, too.
       if (!isConflict(error) || !isHere(await location.byId(id), address)) throw error
     }
+  }
+
+  /** For certain: nothing that this server has asked for is on its way any more. */
+  #isElsewhere(id: number): Promise<boolean> {
+    const { location, address } = this.#parts
+    return location.byId(id).then((entry) => !isHere(entry, address), isNoEntry)
   }
 
   async #use(which: string, body: (arrival: Arrival) => Promise<void>): Promise<void> {

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { hostDisk, syncDirectory } from '../../host/disk.ts'
 import { FsError, withFsErrors } from '../../posix/errors.ts'
+import { DumpError } from '../../store/dump-records.ts'
 import { pointTo, removeReplaced } from '../../store/release.ts'
 import { Volume, type VolumeOptions } from '../../store/volume.ts'
 import type { Callbacks } from './callbacks.ts'
@@ -76,6 +77,15 @@ export class HostedVolumes {
   /** Resolves when there is nothing here any more of a volume that was served: nobody reads it, and its data is gone. */
   async whenGone(id: number): Promise<void> {
     await Promise.all([...this.#leaving].map((leaving) => (leaving.id === id ? leaving.gone : undefined)))
+  }
+
+  /** Makes a volume of a dump in `path`. Rejects with EINVAL if it is none, or not what `base` can be changed by. */
+  async restore(path: string, dump: AsyncIterable<Uint8Array>, base: string | undefined): Promise<void> {
+    try {
+      await Volume.restore(path, dump, base === undefined ? {} : { base })
+    } catch (error) {
+      throw error instanceof DumpError ? new FsError('EINVAL', error.message, { cause: error }) : error
+    }
   }
 
   openVolume(path: string, readOnly = false): Promise<Volume> {

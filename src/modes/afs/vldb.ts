@@ -81,7 +81,8 @@ export class Vldb {
     const rows = this.#database.prepare<[string, number], Row>(
       'SELECT * FROM entry WHERE name > ? ORDER BY name LIMIT ?',
     )
-    return rows.all(after, limit).map((row) => this.#entryOf(row))
+    const addresses = this.#addresses()
+    return rows.all(after, limit).map((row) => this.#entryOf(row, addresses))
   }
 
   servers(): KnownServer[] {
@@ -162,9 +163,13 @@ export class Vldb {
     return this.#database.prepare<unknown[], Row>(`SELECT * FROM entry WHERE ${where}`).get(...values)
   }
 
-  #entryOf({ name, base, revision, places: text }: Row): VolumeEntry {
+  /** By ids of servers. */
+  #addresses(): Map<string, string> {
+    return new Map(this.servers().map(({ id, address }) => [id, address]))
+  }
+
+  #entryOf({ name, base, revision, places: text }: Row, addresses = this.#addresses()): VolumeEntry {
     const places = JSON.parse(text) as Places
-    const addresses = new Map(this.servers().map(({ id, address }) => [id, address]))
     const of = (id: string) => addresses.get(id) ?? ''
     const site = (id: number, server: string | null) => (server === null ? null : { id, server: of(server) })
     return {

@@ -3,7 +3,7 @@
 import fs from 'node:fs'
 import { FsError } from '../../posix/errors.ts'
 import type { IncomingBytes } from '../../rpc/ws/index.ts'
-import { Volume } from '../../store/volume.ts'
+import type { Volume } from '../../store/volume.ts'
 import { ANSWER_MS } from './other-servers.ts'
 import { VOLSER, type VolserArguments, type VolserResult, type VolumeInfo } from './protocol-volumes.ts'
 import type { Work } from './transactions.ts'
@@ -192,7 +192,7 @@ export function receiveReplica(
     }
     const path = hosted.newPath(id)
     await work.step('receive')
-    await Volume.restore(path, work.counted(bytes), since === null ? {} : { base: fs.realpathSync(hosted.path(id)) })
+    await hosted.restore(path, work.counted(bytes), since === null ? undefined : fs.realpathSync(hosted.path(id)))
     let restored: Volume | undefined
     try {
       restored = await hosted.openVolume(path, true)
@@ -203,6 +203,9 @@ export function receiveReplica(
       throw error
     }
     work.decide()
+    // Of a volume of that name that was deleted while this server was out of reach.
+    const stale = hosted.registry.findNamed(name)
+    if (stale !== undefined && stale.id !== id) await dropClone(parts, stale.id)
     await hosted.replace({ id, name, type: 'RO', doubtful: false, createdMs: parts.now() }, path, restored)
   })
 }

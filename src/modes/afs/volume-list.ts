@@ -61,12 +61,12 @@ export class VolumeList {
   }
 
   all(): ListedVolume[] {
-    const rows = this.#database.prepare<[], Row>('SELECT * FROM volume ORDER BY id').all()
-    return rows.map((row) => ({ ...row, doubtful: row.doubtful !== 0 }))
+    return this.#database.prepare<[], Row>('SELECT * FROM volume ORDER BY id').all().map(listedOf)
   }
 
   get(id: number): ListedVolume | undefined {
-    return this.all().find((listed) => listed.id === id)
+    const row = this.#database.prepare<[number], Row>('SELECT * FROM volume WHERE id = ?').get(id)
+    return row && listedOf(row)
   }
 
   /** Survives loss of power when this returns. */
@@ -89,3 +89,5 @@ export class VolumeList {
     this.#database.prepare('REPLACE INTO meta (key, value) VALUES (?, ?)').run(key, value)
   }
 }
+
+const listedOf = (row: Row): ListedVolume => ({ ...row, doubtful: row.doubtful !== 0 })

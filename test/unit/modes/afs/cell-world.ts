@@ -23,6 +23,8 @@ export const {
   GetReplica,
   ReceiveReplica,
   BeginArrival,
+  Receive,
+  CommitArrival,
 } = VOLSER.procedures
 
 export const noQuota = { quotaBytes: null, quotaInodes: null }

@@ -9,7 +9,9 @@ import { FetchData, GetVolumeStatus, MakeMountPoint, ROOT, superuser } from './a
 import {
   AddSite,
   Backup,
+  BeginArrival,
   Cell,
+  CommitArrival,
   Create,
   cellOf,
   Delete,
@@ -22,11 +24,14 @@ import {
   ListServers,
   Move,
   noQuota,
+  Receive,
+  ReceiveReplica,
   Release,
   RemoveSite,
   rootOf,
   SetEntry,
   SetQuota,
+  Transactions,
   Undelivered,
 } from './cell-world.ts'
 
@@ -260,6 +265,25 @@ test('a replica whose site went while its server was away goes when it is back',
   await vi.waitFor(() => expect(second.files()).toEqual([]))
 }, 60_000)
 
+test('a replica of a deleted volume makes room for one of the same name', async () => {
+  cell = await cellOf(2)
+  const [first, second] = cell.members as [Cell['first'], Cell['first']]
+  const [a, b] = [first.client(), second.client()]
+  const { id: old } = await create(a, 'v')
+  await a.call(AddSite, { name: 'v', server: second.address })
+  await a.call(Release, { name: 'v' })
+  // As if its server could not be reached: the replica is not told to go.
+  const entry = await a.call(GetEntryByName, { name: 'v' })
+  await a.call(SetEntry, { ...entry, ro: null, sites: [] })
+  await a.call(Delete, { name: 'v' })
+  const { id } = await create(a, 'v')
+  await a.create('f', await rootOf(a, 'v'))
+  await a.call(AddSite, { name: 'v', server: second.address })
+  expect(await a.call(Release, { name: 'v' })).toEqual({ released: [second.address], failed: [] })
+  expect(await b.call(GetVolumeStatus, { volume: 'v.readonly' })).toMatchObject({ volume: id + 1, usedInodes: 2 })
+  await expect(b.call(GetVolumeStatus, { volume: old + 1 })).rejects.toMatchObject({ code: 'VNOVOL' })
+}, 60_000)
+
 test('a server that joined serves what it has while the first one is away', async () => {
   cell = await cellOf(2)
   const [first, second] = cell.members as [Cell['first'], Cell['first']]
@@ -289,6 +313,31 @@ test('entries: only the newest revision is changed, by servers that are known', 
   await expect(a.call(SetEntry, { ...now, ro: { id: 7, servers: [] } })).rejects.toThrow('EINVAL')
   await expect(a.call(SetEntry, { ...now, name: 'w' })).rejects.toMatchObject({ code: 'VL_CONFLICT' })
   await expect(a.call(SetEntry, { ...now, name: 'w', revision: 0 })).rejects.toMatchObject({ code: 'VL_CONFLICT' })
+})
+
+test('what is no dump is refused, and nothing is left of it', async () => {
+  cell = await cellOf(2)
+  const [first, second] = cell.members as [Cell['first'], Cell['first']]
+  const [a, b] = [first.client(), second.client()]
+  const { id } = await create(a, 'v')
+  const bytes = [Buffer.alloc(70_000, 'no dump')]
+  const replica = { id: id + 1, name: 'v.readonly', since: null }
+  await expect(b.call(ReceiveReplica, replica, { bytes })).rejects.toThrow('EINVAL')
+  for (const odd of [{ id }, { name: 'v' }, { since: 'x' }]) {
+    await expect(b.call(ReceiveReplica, { ...replica, ...odd }, { bytes })).rejects.toThrow('EINVAL')
+  }
+  const { arrival } = await b.call(BeginArrival, { id, name: 'v' })
+  await expect(b.call(CommitArrival, { arrival, revision: 1 })).rejects.toThrow('EINVAL')
+  const again = await b.call(BeginArrival, { id, name: 'v' })
+  await expect(b.call(Receive, again, { bytes })).rejects.toThrow('EINVAL')
+  await expect(b.call(Receive, again, { bytes })).rejects.toThrow('ENOENT')
+  // One that is begun over a connection that ends.
+  const c = second.client()
+  await c.call(BeginArrival, { id, name: 'v' })
+  c.rpc.close()
+  await vi.waitFor(async () => expect((await b.call(Transactions, undefined)).transactions).toEqual([]))
+  expect([await second.names(), second.files()]).toEqual([[], []])
+  expect(await first.names()).toEqual(['root.cell', 'v'])
 })
 
 test('with a token: servers of a cell show it to each other, and whoever has none does not join', async () => {
