@@ -1,5 +1,6 @@
 // A cell of several file servers on loopback, and clients that find volumes by its location server.
 import { readdirSync } from 'node:fs'
+import { vi } from 'vitest'
 import { VL, VOLSER, type VolserResult } from '../../../../src/modes/afs/protocol-volumes.ts'
 import type { Fid } from '../../../../src/modes/afs/records.ts'
 import { AfsServer, type AfsServerOptions } from '../../../../src/modes/afs/server.ts'
@@ -123,3 +124,6 @@ export const codeOf = (error: unknown): string | undefined =>
   error instanceof ServiceError ? error.code : (error as { code?: string }).code
 
 export type Info = VolserResult<'Create'>
+
+/** Waits for what must come. */
+export const until = <T>(check: () => T | Promise<T>): Promise<T> => vi.waitFor(check, { timeout: 20_000 })

@@ -1,5 +1,5 @@
 // Volumes move between servers while they are used, and whatever fails on the way they are whole, on one server.
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import type { Fid } from '../../../../src/modes/afs/records.ts'
 import { FsError } from '../../../../src/posix/errors.ts'
 import { type Client, ExtendLock, FetchData, FetchDirectory, SetLock, StoreData, superuser } from './afs-world.ts'
@@ -18,6 +18,7 @@ import {
   Release,
   rootOf,
   Transactions,
+  until,
 } from './cell-world.ts'
 
 const who = superuser
@@ -78,7 +79,7 @@ async function whereIs({ id, first, second }: Pick<Places, 'id' | 'first' | 'sec
   expect(entry.rw?.server).toBe(here.address)
   await here.client().status(fid)
   await expect(there.client().status(fid)).rejects.toSatisfy((error) => /VMOVED|VNOVOL/.test(codeOf(error) ?? ''))
-  await vi.waitFor(() => {
+  await until(() => {
     expect(here.files().filter((name) => name.startsWith(`${id}`) && !name.startsWith(`${id + 1}`))).toEqual([`${id}`])
     expect(there.files().filter((name) => name.startsWith(`${id}`) && !name.startsWith(`${id + 1}`))).toEqual([])
   })
@@ -210,7 +211,7 @@ test('a store that is under way when the volume goes is told where it went, and 
   const args = { who, fid, length: 4, durable: false, changes: {} }
   const storing = a.call(StoreData, args, { bytes: slow(), length: 4 })
   const told = expect(storing).rejects.toMatchObject({ code: 'VMOVED' })
-  await vi.waitFor(() => expect(cell.first.server.listener.server.calls).toBe(1))
+  await until(() => expect(cell.first.server.listener.server.calls).toBe(1))
   await cell.first.client().call(Move, { name: 'v', to: second.address })
   go()
   await told
@@ -263,7 +264,7 @@ test.each(['dump', 'busy', 'changes'])('called off at %s it stays, and nothing i
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   await expect(a.call(Move, { name: 'v', to: second.address }, { signal: aborting.signal })).rejects.toThrow()
-  await vi.waitFor(async () => {
+  await until(async () => {
     expect((await a.call(Transactions, undefined)).transactions).toEqual([])
     expect((await second.client().call(Transactions, undefined)).transactions).toEqual([])
   })
@@ -284,7 +285,7 @@ test('one that does not answer is not waited for: what it commits later does not
     })
   }
   const moving = a.call(Move, { name: 'v', to: second.address })
-  await vi.waitFor(async () => {
+  await until(async () => {
     const { transactions } = await cell.first.client().call(Transactions, undefined)
     expect(transactions[0]?.step).toBe('commit')
   })

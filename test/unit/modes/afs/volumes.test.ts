@@ -1,6 +1,6 @@
 // Volumes of a cell: made, deleted, limited; snapshots and replicas; who knows where they are.
 import { writeFileSync } from 'node:fs'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { connecting } from '../../../../src/modes/afs/other-servers.ts'
 import type { Fid } from '../../../../src/modes/afs/records.ts'
 import { AfsServer } from '../../../../src/modes/afs/server.ts'
@@ -33,6 +33,7 @@ import {
   SetQuota,
   Transactions,
   Undelivered,
+  until,
 } from './cell-world.ts'
 
 const who = superuser
@@ -101,7 +102,7 @@ test('a deleted volume is gone for all who had something of it; its number is ne
   expect(b.breaks).toEqual([[fid.vnode]])
   await expect(b.status(fid)).rejects.toMatchObject({ code: 'VNOVOL' })
   await expect(a.call(GetEntryByName, { name: 'v' })).rejects.toMatchObject({ code: 'VL_NOENT' })
-  await vi.waitFor(() => expect(first.files()).toEqual([]))
+  await until(() => expect(first.files()).toEqual([]))
   expect((await create(a, 'v')).id).toBe(id + 3)
 })
 
@@ -144,7 +145,7 @@ test('backup: a snapshot of one moment, made anew in its place; nobody changes i
   await a.call(Delete, { name: 'v.backup' })
   await expect(b.fetch(old)).rejects.toMatchObject({ code: 'VNOVOL' })
   expect((await a.call(GetEntryByName, { name: 'v' })).backup).toBeNull()
-  await vi.waitFor(() => expect(first.files()).toEqual([String(id)]))
+  await until(() => expect(first.files()).toEqual([String(id)]))
 })
 
 test('release: seen at once and whole; who reads the older replica reads it to its end', async () => {
@@ -261,8 +262,8 @@ test('a replica whose site went while its server was away goes when it is back',
   await second.stop()
   await a.call(Delete, { name: 'v' })
   await second.start()
-  await vi.waitFor(async () => expect(await second.names()).toEqual([]))
-  await vi.waitFor(() => expect(second.files()).toEqual([]))
+  await until(async () => expect(await second.names()).toEqual([]))
+  await until(() => expect(second.files()).toEqual([]))
 }, 60_000)
 
 test('a replica of a deleted volume makes room for one of the same name', async () => {
@@ -335,7 +336,7 @@ test('what is no dump is refused, and nothing is left of it', async () => {
   const c = second.client()
   await c.call(BeginArrival, { id, name: 'v' })
   c.rpc.close()
-  await vi.waitFor(async () => expect((await b.call(Transactions, undefined)).transactions).toEqual([]))
+  await until(async () => expect((await b.call(Transactions, undefined)).transactions).toEqual([]))
   expect([await second.names(), second.files()]).toEqual([[], []])
   expect(await first.names()).toEqual(['root.cell', 'v'])
 })
@@ -368,7 +369,7 @@ test('two cells know nothing of each other, and a server is of one', async () =>
     const second = cell.members[1] as Cell['first']
     await second.stop()
     await second.start({ join: other.address })
-    await vi.waitFor(() =>
+    await until(() =>
       expect(second.errors.map(({ message }) => message)).toEqual([
         expect.stringContaining('that is cell other.org, not localcell'),
       ]),
