@@ -38,6 +38,12 @@ export class Content {
   /** Somebody wrote who may not leave it set-id bits. */
   losesSetId = false
   storing: Promise<void> | undefined
+  /** How often it was stored since it was opened. */
+  stores = 0
+  /** Whose close(2) stored it last, if nothing has happened since. */
+  storedFor: Handle | undefined
+  /** Why it could not be stored. */
+  failure: FsError | undefined
 
   constructor(cache: WholeFileCache, opened: CachedOpen, fetch?: Fetch) {
     this.#cache = cache
@@ -56,6 +62,11 @@ export class Content {
   /** Programs have written what the server does not have. */
   isChanged(): boolean {
     return this.file.state === 'dirty' && this.#cache.isChanged(this.file)
+  }
+
+  /** It was stored while a mapping may have made pages dirty, which hide what is written to them afterwards. */
+  mayHideChanges(handle: Handle): boolean {
+    return this.stores > 1 || (this.stores === 1 && this.storedFor !== handle)
   }
 }
 
