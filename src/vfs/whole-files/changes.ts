@@ -13,6 +13,8 @@ export interface StoredVersion {
   readonly stamp: Stamp
   /** CRC-32 (zlib.crc32) of what was stored, if it was taken on the way: saves reading the file once more. */
   readonly checksum?: number | undefined
+  /** Programs have it open and may write it again: it stays dirty, until `cleanIfUnchanged`. */
+  readonly inUse?: boolean
 }
 
 /** When this returns, the file is on record as dirty with `note`. If it throws, the file must not be written. */
@@ -62,8 +64,8 @@ export function stored(parts: CacheParts, cached: CachedFile, { stamp, ...rest }
   const file = requireFile(parts, cached)
   if (file.state !== 'dirty') throw new FsError('EINVAL', 'the file was not dirty')
   const changedSince = !sameStamp(looking(parts, file, look), stamp)
-  const { version, status = null, checksum } = rest
-  change(parts, file, () => parts.ledger.stored(file, { version, status, stamp, checksum, changedSince }))
+  const { version, status = null, checksum, inUse = false } = rest
+  change(parts, file, () => parts.ledger.stored(file, { version, status, stamp, checksum, changedSince, inUse }))
   // If it does not get there, a restart finds the file still to be stored, which the mode has to be able to tell.
   parts.index.flushInBackground()
   return !changedSince

@@ -26,6 +26,8 @@ export interface Stored {
   readonly checksum: number | undefined
   /** It was written again since then. */
   readonly changedSince: boolean
+  /** Programs have it open and may write it again. */
+  readonly inUse: boolean
 }
 
 type Gone = readonly FileRecord[]
@@ -130,17 +132,19 @@ export class Ledger {
   }
 
   /** The server has the file as `version`. It is the current one from now on, unless there is a later version already. */
-  stored(file: FileRecord, { version, status, stamp, checksum, changedSince }: Stored): Gone {
+  stored(file: FileRecord, { version, status, stamp, checksum, changedSince, inUse }: Stored): Gone {
     file.version = version
     file.status = status
     file.order = ++this.#order
     file.verified = true
     if (!changedSince) {
-      file.state = 'whole'
-      file.note = null
       file.doubtful = false
       file.stamp = stamp
       file.checksum = checksum
+      if (!inUse) {
+        file.state = 'whole'
+        file.note = null
+      }
     }
     const current = this.#current.get(file.key)
     return current !== undefined && current.version > version ? this.#settleAll(file) : this.#makeCurrent(file)

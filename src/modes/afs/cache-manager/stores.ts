@@ -70,6 +70,7 @@ async function storeContent(
       ...options,
       fd: content.opened.fd,
       changes: wireChanges(pending),
+      inUse: () => content.writers > 0,
     })
     content.isNew = false
     cm.unstored.delete(content.file)
@@ -82,6 +83,8 @@ async function storeContent(
 interface FileStore extends StoreOptions {
   readonly fd: number
   readonly changes: Changes
+  /** Whether programs may write it again, without our hearing of it. */
+  inUse(): boolean
 }
 
 async function storeFile(
@@ -89,7 +92,7 @@ async function storeFile(
   vnode: Vnode,
   file: CachedFile,
   caller: Caller,
-  { who, durable, fd, changes }: FileStore,
+  { who, durable, fd, changes, inUse }: FileStore,
 ): Promise<void> {
   const { volume, fid } = vnode
   // Before the stamp, which moves it.
@@ -114,7 +117,7 @@ async function storeFile(
       ({ file: known, previousVersion }, asked) => {
         cm.learn(volume, known, asked, true)
         const version = known.status.dataVersion
-        cm.cache.stored(file, { version, status: null, stamp, checksum: checksum.value })
+        cm.cache.stored(file, { version, status: null, stamp, checksum: checksum.value, inUse: inUse() })
         if (previousVersion !== base) overwrote(cm, vnode, { base, previousVersion })
       },
     )
@@ -222,17 +225,16 @@ async function finish(
   if (vnode.status?.dataVersion !== file.version) {
     throw new FsError('ESTALE', `others have stored version ${vnode.status?.dataVersion} since ${file.version}`)
   }
-  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, changes: {} })
+  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, changes: {}, inUse: () => false })
 }
 
-/** At the last close: what is not stored then is noted. */
+/** At the last close of an open file. */
 export async function storeAtLast(cm: CacheManager, node: Node, content: Content, who: Who): Promise<void> {
   try {
     await store(cm, node, { who }, { who, durable: false })
   } catch (error) {
     cm.onError(new Error(`${node.vnode.key} was not stored at its last close`, { cause: error }))
   }
-  keep(cm, node, content)
 }
 
 /** What stays changed after the last close. */

@@ -14,7 +14,13 @@ type Event =
       readonly event: 'arrived' | 'abandon' | 'retain' | 'release' | 'dirty' | 'undirty' | 'forget' | 'discard'
       readonly pick: number
     }
-  | { readonly event: 'stored'; readonly pick: number; readonly version: number; readonly changedSince: boolean }
+  | {
+      readonly event: 'stored'
+      readonly pick: number
+      readonly version: number
+      readonly changedSince: boolean
+      readonly inUse: boolean
+    }
   | { readonly event: 'measure' | 'grow'; readonly pick: number; readonly bytes: number }
   | { readonly event: 'pin'; readonly pick: number; readonly pinned: boolean }
 
@@ -35,7 +41,13 @@ const events: fc.Arbitrary<Event> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ event: simple, pick }) },
   {
     weight: 1,
-    arbitrary: fc.record({ event: fc.constant('stored' as const), pick, version, changedSince: fc.boolean() }),
+    arbitrary: fc.record({
+      event: fc.constant('stored' as const),
+      pick,
+      version,
+      changedSince: fc.boolean(),
+      inUse: fc.boolean(),
+    }),
   },
   { weight: 1, arbitrary: fc.record({ event: fc.constantFrom('measure' as const, 'grow' as const), pick, bytes }) },
   { weight: 1, arbitrary: fc.record({ event: fc.constant('pin' as const), pick, pinned: fc.boolean() }) },
@@ -126,8 +138,8 @@ class Run {
       case 'undirty':
         return ledger.undirty(file)
       case 'stored': {
-        const { version, changedSince } = event
-        return ledger.stored(file, { version, status: null, stamp, checksum: 0, changedSince })
+        const { version, changedSince, inUse } = event
+        return ledger.stored(file, { version, status: null, stamp, checksum: 0, changedSince, inUse })
       }
       case 'forget':
         return ledger.forget(file)

@@ -171,6 +171,25 @@ describe('unstored changes', () => {
     expect(cache.stored(file, { version: 3, status: null, stamp: cache.stampOf(file) })).toBe(true)
   })
 
+  it('may come after a store, from programs that have the file open', async () => {
+    const cache = await openCache(scratch())
+    await put(cache, 'f', { version: 1, content: '' })
+    const { file, fd } = opened(await cache.open('f'))
+    cache.markDirty(file, 'note')
+    fs.writeSync(fd, 'one')
+    expect(cache.stored(file, { version: 2, status: null, stamp: cache.stampOf(file), checksum: 1, inUse: true })).toBe(
+      true,
+    )
+    expect(cache.find('f')).toMatchObject({ version: 2, state: 'dirty', note: 'note', checksum: 1 })
+    expect(cache.isChanged(file)).toBe(false)
+    fs.writeSync(fd, 'two')
+    expect(cache.isChanged(file)).toBe(true)
+    expect(cache.cleanIfUnchanged(file)).toBe(false)
+    expect(cache.stored(file, { version: 3, status: null, stamp: cache.stampOf(file), inUse: true })).toBe(true)
+    expect(cache.cleanIfUnchanged(file)).toBe(true)
+    expect(cache.find('f')).toMatchObject({ version: 3, state: 'whole', note: null })
+  })
+
   it('leave a stamp as it is when there are none', async () => {
     const cache = await openCache(scratch())
     await put(cache, 'f', { version: 1, content: 'x' })
