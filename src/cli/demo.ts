@@ -121,6 +121,7 @@ async function playAll(
         driver: 'kernel',
         options: flags,
         modeOptions,
+        serverOptions: Object.entries(scenario.serverOptions ?? {}).map(([name, value]) => ({ name, value })),
         program: DAEMON,
         ...(data === undefined ? {} : { directory: realTarget(data, readMountTable()) }),
         keep,

@@ -26,6 +26,8 @@ export interface LabPlan {
   readonly driver: Driver
   readonly options: MountFlags
   readonly modeOptions: readonly ModeOption[]
+  /** What its server is told; absent: nothing. */
+  readonly serverOptions?: readonly ModeOption[]
 }
 
 /** One of a lab's processes: the server, or the one that serves a mount (its directory). */
@@ -116,12 +118,13 @@ export class Lab {
 
   /** Starts those processes of a plan that are not there. */
   async launch(plan: LabPlan, { port = 0, signal }: LaunchOptions = {}): Promise<void> {
-    const { mode, data, driver, options, modeOptions, hasServer, localTargets = [] } = plan
+    const { mode, data, driver, options, modeOptions, hasServer, localTargets = [], serverOptions } = plan
     const hasAlready = this.#started.some(({ spec }) => spec.role === 'server')
     if (!hasServer) this.url = `${mode}:${data}`
     else if (!hasAlready) {
       const beside = localTargets.length > 0 ? { beside: { targets: localTargets, driver, options } } : {}
-      const server = { role: 'server', mode, data, host: '127.0.0.1', port, ...beside } as const
+      const told = serverOptions === undefined ? {} : { options: serverOptions }
+      const server = { role: 'server', mode, data, host: '127.0.0.1', port, ...told, ...beside } as const
       const { url, mounts } = await this.#launch(server, signal)
       this.url = url
       this.mounts.push(...mounts)

@@ -19,7 +19,7 @@ import { findMistakes, type Scenario } from './scenario.ts'
 const CLOSE_MS = 10_000
 
 export interface PlayRequest
-  extends Pick<LabRequest, 'mode' | 'hasServer' | 'driver' | 'options' | 'modeOptions' | 'program'> {
+  extends Pick<LabRequest, 'mode' | 'hasServer' | 'driver' | 'options' | 'modeOptions' | 'serverOptions' | 'program'> {
   readonly scenario: Scenario
   /** Where the lab is to be, absolute; empty or not there. Absent: in a temporary directory, which goes with it. */
   readonly directory?: string
@@ -50,9 +50,9 @@ export async function play(request: PlayRequest): Promise<Played> {
   const mounts = { A: join(data, 'a'), B: join(data, 'b') }
   let kept = false
   try {
-    const { driver, options, modeOptions, program } = request
+    const { driver, options, modeOptions, serverOptions = [], program } = request
     const targets = Object.values(mounts)
-    const plan = { mode, hasServer, data, targets, driver, options, modeOptions, program }
+    const plan = { mode, hasServer, data, targets, driver, options, modeOptions, serverOptions, program }
     const open = await OpenLab.claim({ ...plan, detached: keep })
     request.onLab(() => open.lab.kill())
     const stop = () => void open.lab.stop()

@@ -61,6 +61,8 @@ export interface Scenario {
   readonly summary: string
   /** Mount options of both mounts, as after `-o`: what makes a mode's time-outs short. */
   readonly options?: string
+  /** What the server is told, as by options of `proteus serve`: the value of each. */
+  readonly serverOptions?: Readonly<Record<string, string>>
   /** Where one of these is missing, the scenario is skipped with the reason. */
   readonly needs?: readonly Need[]
   /** How long a step may take; default in run-scenario.ts. */

@@ -2,6 +2,7 @@
 import type { Mode } from '../mode.ts'
 import { AfsMounts } from './cache-manager/index.ts'
 import { parseAfsOptions } from './cache-manager/options.ts'
+import { callbackOptions, parseCallbackOptions } from './callback-options.ts'
 import { AfsServer } from './server.ts'
 
 export const afsMode: Mode = {
@@ -9,8 +10,11 @@ export const afsMode: Mode = {
   summary: 'whole files are cached, others see a change after close, servers tell before anything changes',
   checkOptions: (options) => void parseAfsOptions(options),
   connect: async (address, options) => new AfsMounts(address, parseAfsOptions(options)),
-  async serve({ dataDirectory: directory, host, port }) {
-    const server = await AfsServer.start({ directory, host, port })
+  serverOptions: callbackOptions,
+  checkServe: (request) => void parseCallbackOptions(request),
+  async serve(request) {
+    const { dataDirectory: directory, host, port } = request
+    const server = await AfsServer.start({ directory, host, port, ...parseCallbackOptions(request) })
     const name = server.host.includes(':') ? `[${server.host}]` : server.host
     return { url: `afs://${name}:${server.port}/root.cell`, volume: server.volume, close: () => server.close() }
   },
