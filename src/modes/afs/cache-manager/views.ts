@@ -1,7 +1,7 @@
 // What stat(2) shows of a node: what the server told, and of a file that programs of this mount write, what they wrote.
 import { type AttributeChanges, type Attributes, withChanges } from '../../../posix/attributes.ts'
 import { FsError } from '../../../posix/errors.ts'
-import type { AttributesReply, Awaitable } from '../../../vfs/filesystem.ts'
+import { type AttributesReply, type Awaitable, ROOT_NODE } from '../../../vfs/filesystem.ts'
 import type { Content } from './contents.ts'
 import type { Caller } from './file-server.ts'
 import type { CacheManager } from './manager.ts'
@@ -33,8 +33,10 @@ async function ask(cm: CacheManager, node: Node, caller: Caller): Promise<Attrib
   try {
     await cm.fetchStatus(vnode, caller)
   } catch (error) {
-    // Whoever has it open goes on, with a server that is gone as with a file that is.
-    if (node.content === undefined || !KEEPS.has(FsError.from(error).code)) throw error
+    const { code } = FsError.from(error)
+    // Whoever has it open goes on, with a server that is gone as with a file that is. The root stays: .proteus is in it.
+    const stays = node.content === undefined ? node.id === ROOT_NODE && code === 'ETIMEDOUT' : KEEPS.has(code)
+    if (!stays) throw error
     return { attributes: goneAttributes(node), attributesTtlMs: 0 }
   }
   const { content } = node
