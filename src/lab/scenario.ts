@@ -79,6 +79,8 @@ export function findMistakes(scenario: Scenario, { hasServer }: { readonly hasSe
   const same = (part: PartName): PartName => (hasServer || part === 'server' ? part : 'A')
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(scenario.name)) mistakes.push(`${scenario.name} is not a name`)
   if (scenario.steps.length === 0) mistakes.push('there are no steps')
+  if (scenario.serverOptions !== undefined && !hasServer)
+    mistakes.push('there is no server that could be told anything')
   for (const [i, step] of scenario.steps.entries()) {
     const wrong = (what: string) => mistakes.push(`step ${i + 1}: ${what}`)
     if (step.why.trim() === '') wrong('it does not say why')

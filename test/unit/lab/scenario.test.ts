@@ -48,14 +48,24 @@ describe('findMistakes', () => {
     const named = { name: 'Two Words', summary: '', steps: [A.run('true', done, 'why')] }
     expect(findMistakes(named, { hasServer: true })).toEqual(['Two Words is not a name'])
   })
+
+  test('finds options for a server where there is none', () => {
+    const told = { name: 'a-name', summary: '', serverOptions: { life: '1' }, steps: [A.run('true', done, 'why')] }
+    expect(findMistakes(told, { hasServer: true })).toEqual([])
+    expect(findMistakes(told, { hasServer: false })).toEqual(['there is no server that could be told anything'])
+  })
 })
 
 describe.each(modesWithScenarios)('the scenarios of mode %s', (mode) => {
   test('make sense, under names of their own', async () => {
-    const hasServer = (await loadMode(mode)).serve !== undefined
+    const { serve, serverOptions = [] } = await loadMode(mode)
+    const hasServer = serve !== undefined
+    const flags = serverOptions.map((option) => option.flags)
     const scenarios = scenariosOf(mode)
     for (const scenario of scenarios) {
       expect(findMistakes(scenario, { hasServer }), scenario.name).toEqual([])
+      for (const name of Object.keys(scenario.serverOptions ?? {}))
+        expect(flags, scenario.name).toContainEqual(expect.stringMatching(new RegExp(`^--${name} `)))
       expect(scenario.summary).toMatch(/^[^\n]{1,110}$/)
     }
     expect(new Set(scenarios.map(({ name }) => name)).size).toBe(scenarios.length)
