@@ -6,13 +6,13 @@ import { modesWithScenarios, scenariosOf } from '../lab/catalogue.ts'
 import { History, type LabEvent, type ScenarioEnd } from '../lab/history.ts'
 import { describeFailure, narrate } from '../lab/narrator.ts'
 import { type Played, type PlayRequest, play } from '../lab/play.ts'
-import type { Scenario } from '../lab/scenario.ts'
+import { modesOfMounts, type Scenario } from '../lab/scenario.ts'
 import { realTarget } from '../serving/directories.ts'
 import { readMountTable } from '../serving/mount-table.ts'
 import { CliError, EXIT, usageError } from './exit.ts'
 import { loadMode } from './modes.ts'
 import { DAEMON } from './support/daemon-program.ts'
-import { resolveMountOptions } from './support/mount-options.ts'
+import { resolveLabOptions } from './support/mount-options.ts'
 import { examples, invocation, jsonOption } from './support/options.ts'
 import { columns, createOutput, type Output, shown } from './support/output.ts'
 import { stopOnSignals } from './support/signals.ts'
@@ -108,7 +108,6 @@ async function playAll(
   { data, keep = false }: DemoOptions,
   output: Output,
 ): Promise<void> {
-  const mode = await loadMode(name)
   const abort = new AbortController()
   let kill = (): void => undefined
   const stop = stopOnSignals({ stop: () => abort.abort(), kill: () => kill() }, output)
@@ -116,15 +115,16 @@ async function playAll(
   const ends: ScenarioEnd[] = []
   try {
     for (const scenario of scenarios) {
-      const { flags, modeOptions } = resolveMountOptions([scenario.options ?? ''], mode)
+      const modes = await Promise.all([...new Set(Object.values(modesOfMounts(scenario, name)))].map(loadMode))
       const played = await playInTime({
         scenario,
-        mode: mode.name,
-        hasServer: mode.serve !== undefined,
+        mode: name,
+        protocols: modes.filter(({ serve }) => serve !== undefined).map((mode) => mode.name),
         driver: 'kernel',
-        options: flags,
-        modeOptions,
-        serverOptions: Object.entries(scenario.serverOptions ?? {}).map(([name, value]) => ({ name, value })),
+        ...resolveLabOptions([scenario.options ?? ''], modes),
+        serverOptions: {
+          [name]: Object.entries(scenario.serverOptions ?? {}).map(([name, value]) => ({ name, value })),
+        },
         program: DAEMON,
         ...(data === undefined ? {} : { directory: realTarget(data, readMountTable()) }),
         keep,
@@ -143,7 +143,7 @@ async function playAll(
   } finally {
     stop.dispose()
   }
-  conclude(mode.name, { ends, skipped: scenarios.length - ends.length }, output)
+  conclude(name, { ends, skipped: scenarios.length - ends.length }, output)
 }
 
 /** Again, if the machine was too slow, but not in a directory that is not empty any more. */

@@ -13,7 +13,7 @@ import { scratch } from '../support/targets.ts'
 const rounds = 4
 const timeout = 180_000
 
-onEachTarget('crash', { mounts: 2, needs: ['crash', 'unlinkedNodes'] }, (mounts) => {
+onEachTarget('crash', { mounts: 2, needs: ['crash', 'unlinkedNodes', 'xattrs'] }, (mounts) => {
   test(`acknowledged changes survive; seed ${seed()}`, { timeout }, async () => {
     const next = random(seed())
     const logs = scratch('crash')

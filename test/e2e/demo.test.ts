@@ -124,6 +124,13 @@ describe('with a mode that has a server', () => {
     nothingIsLeft()
   })
 
+  test('a scenario may have a mode for each mount', async () => {
+    const { code, stdout, stderr } = await cli.run('demo', 'board', 'mixed', '--json')
+    expect(parseLines(stdout).filter(({ ok }) => ok === false)).toEqual([])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    nothingIsLeft()
+  })
+
   test('a contradiction is a failure that names the step', async () => {
     const { code, stdout, stderr } = await cli.run('demo', 'board', 'wrong')
     expect(code).toBe(1)

@@ -19,6 +19,8 @@ export const capabilities = {
   fallocate: true,
   /** SEEK_DATA and SEEK_HOLE find holes. */
   holes: true,
+  /** What is not written of a file takes neither time nor space. */
+  sparse: true,
   /** renameat2(2) with NOREPLACE and EXCHANGE. */
   renameFlags: true,
   /** O_TMPFILE. */

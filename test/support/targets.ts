@@ -129,7 +129,21 @@ const nfs: Target = {
   mount: (count) => mountWithDaemons(count, proteus('--mode', 'nfs')),
 }
 
-const targets: readonly Target[] = [native, bindfs, local, portable, nfs]
+const afs: Target = {
+  name: 'afs',
+  byDefault: true,
+  missing: {
+    ...notRoot,
+    coherence: 'AFS shows other mounts what is written when it is closed',
+    xattrs: 'AFS has no extended attributes',
+    sharedLocks: 'AFS keeps locks of byte ranges to one mount',
+    temporaryFiles: 'AFS has no files without a name',
+    sparse: 'AFS stores files whole, and what is not written is zeros',
+  },
+  mount: (count) => mountWithDaemons(count, proteus('--mode', 'afs')),
+}
+
+const targets: readonly Target[] = [native, bindfs, local, portable, nfs, afs]
 
 /** The targets of this run. */
 export function chosenTargets(): readonly Target[] {

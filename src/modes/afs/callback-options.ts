@@ -19,10 +19,10 @@ export const callbackOptions: readonly ServerOption[] = [
   },
 ]
 
+export type CallbackSettings = Pick<AfsServerOptions, 'life' | 'breakTimeoutMs'>
+
 /** Throws a `ModeOptionError` of one line. */
-export function parseCallbackOptions({
-  options,
-}: Pick<ServeRequest, 'options'>): Pick<AfsServerOptions, 'life' | 'breakTimeoutMs'> {
+export function parseCallbackOptions({ options }: Pick<ServeRequest, 'options'>): CallbackSettings {
   const mostMs = lastOf(options, 'promise-life')
   const breakTimeoutMs = lastOf(options, 'break-timeout')
   return {

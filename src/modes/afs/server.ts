@@ -31,6 +31,8 @@ export interface AfsServerOptions extends Pick<ListenWsOptions, 'tokenFile' | 't
   /** How long promises last. */
   readonly life?: CallbacksOptions['life']
   readonly volume?: Omit<VolumeOptions, 'clock' | 'onBackgroundError'>
+  /** That of the directory, if somebody else has it open, who closes it. */
+  readonly opened?: Volume
   /** As whom callers come in. Default: as whoever they say. */
   identify?(who: Who): Credentials
   readonly onError?: (error: Error) => void
@@ -45,10 +47,12 @@ export class AfsServer {
   readonly listener: WsListener
   readonly #callbacks: Callbacks
   readonly #locks: AfsLocks
+  readonly #opened: Volume | undefined
 
   private constructor(
     parts: Pick<AfsServer, 'registry' | 'volume' | 'listener'>,
     { callbacks, locks }: { readonly callbacks: Callbacks; readonly locks: AfsLocks },
+    opened: Volume | undefined,
   ) {
     this.registry = parts.registry
     this.volume = parts.volume
@@ -57,12 +61,13 @@ export class AfsServer {
     this.port = parts.listener.address.port
     this.#callbacks = callbacks
     this.#locks = locks
+    this.#opened = opened
   }
 
   /** Throws an Error of one line: where it may not listen, or when the volume is in use. */
   static async start(options: AfsServerOptions): Promise<AfsServer> {
-    const { directory, clock = hostClock(), onError = () => {}, identify, life } = options
-    const volume = await Volume.open(directory, { ...options.volume, clock, onBackgroundError: onError })
+    const { directory, clock = hostClock(), onError = () => {}, identify, life, opened } = options
+    const volume = opened ?? (await Volume.open(directory, { ...options.volume, clock, onBackgroundError: onError }))
     const registry = new VolumeRegistry()
     registry.add({ ...ROOT_CELL, volume })
     let listener: WsListener | undefined
@@ -95,11 +100,11 @@ export class AfsServer {
         onConnected: (client, remembered) => callbacks.connected(client, remembered),
         onError: (error, name) => onError(new Error(`${name} failed`, { cause: error })),
       })
-      return new AfsServer({ registry, volume, listener }, { callbacks, locks })
+      return new AfsServer({ registry, volume, listener }, { callbacks, locks }, opened)
     } catch (error) {
       callbacks.close()
       locks.close()
-      await volume.close()
+      if (volume !== opened) await volume.close()
       throw error
     }
   }
@@ -109,6 +114,6 @@ export class AfsServer {
     this.#callbacks.close()
     this.#locks.close()
     await this.listener.close()
-    for (const { volume } of this.registry) await volume.close()
+    for (const { volume } of this.registry) if (volume !== this.#opened) await volume.close()
   }
 }

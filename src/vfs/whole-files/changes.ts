@@ -13,8 +13,8 @@ export interface StoredVersion {
   readonly stamp: Stamp
   /** CRC-32 (zlib.crc32) of what was stored, if it was taken on the way: saves reading the file once more. */
   readonly checksum?: number | undefined
-  /** Programs have it open and may write it again: it stays dirty, until `cleanIfUnchanged`. */
-  readonly inUse?: boolean
+  /** Programs go on writing it: it stays dirty until `cleanIfUnchanged`, although nothing is changed yet. */
+  readonly stillWritten?: boolean
 }
 
 /** When this returns, the file is on record as dirty with `note`. If it throws, the file must not be written. */
@@ -58,17 +58,17 @@ export function cleanIfUnchanged(parts: CacheParts, cached: CachedFile): boolean
 
 /**
  * The server has what the file was at `stamp`. Returns whether that is all there is: false, it was written again since
- * then, and is still dirty. It is current again if something else had become so.
+ * then, or may be, and is still dirty. It is current again if something else had become so.
  */
 export function stored(parts: CacheParts, cached: CachedFile, { stamp, ...rest }: StoredVersion): boolean {
   const file = requireFile(parts, cached)
   if (file.state !== 'dirty') throw new FsError('EINVAL', 'the file was not dirty')
   const changedSince = !sameStamp(looking(parts, file, look), stamp)
-  const { version, status = null, checksum, inUse = false } = rest
-  change(parts, file, () => parts.ledger.stored(file, { version, status, stamp, checksum, changedSince, inUse }))
+  const { version, status = null, checksum, stillWritten = false } = rest
+  change(parts, file, () => parts.ledger.stored(file, { version, status, stamp, checksum, changedSince, stillWritten }))
   // If it does not get there, a restart finds the file still to be stored, which the mode has to be able to tell.
   parts.index.flushInBackground()
-  return !changedSince
+  return !changedSince && !stillWritten
 }
 
 /** Makes room for a file to grow to `bytes`. Throws ENOSPC, and evicts nothing, if there cannot be so much. */

@@ -26,8 +26,8 @@ export interface Stored {
   readonly checksum: number | undefined
   /** It was written again since then. */
   readonly changedSince: boolean
-  /** Programs have it open and may write it again. */
-  readonly inUse: boolean
+  /** It may be written without another word. */
+  readonly stillWritten: boolean
 }
 
 type Gone = readonly FileRecord[]
@@ -132,7 +132,7 @@ export class Ledger {
   }
 
   /** The server has the file as `version`. It is the current one from now on, unless there is a later version already. */
-  stored(file: FileRecord, { version, status, stamp, checksum, changedSince, inUse }: Stored): Gone {
+  stored(file: FileRecord, { version, status, stamp, checksum, changedSince, stillWritten }: Stored): Gone {
     file.version = version
     file.status = status
     file.order = ++this.#order
@@ -141,7 +141,7 @@ export class Ledger {
       file.doubtful = false
       file.stamp = stamp
       file.checksum = checksum
-      if (!inUse) {
+      if (!stillWritten) {
         file.state = 'whole'
         file.note = null
       }

@@ -83,6 +83,8 @@ describe('proteus', () => {
     [['serve', 'local', '--export', '/export'], /unknown option '--export'/],
     [['serve', 'nfs', '--export'], /option '--export <line>' argument missing/],
     [['serve', 'nfs', '--export', '/srv'], /--export cannot export "\/srv"/],
+    [['serve', 'afs', '--host', '0.0.0.0'], /a server on 0.0.0.0 needs --token-file/],
+    [['serve', 'afs', '--token-file', 'nowhere/x'], /--token-file: there is no \/.*nowhere\/x/],
     [['serve', 'nfs', '--host', '0.0.0.0'], /a server on 0.0.0.0 needs --export .* AUTH_SYS is no authentication/],
   ])('%j is bad usage', async (args, message) => {
     const { code, err, out } = await proteus(...args)

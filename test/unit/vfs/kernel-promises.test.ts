@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { KernelPromises } from '../../../src/vfs/kernel-promises.ts'
 import type { KernelAbilities, KernelCache } from '../../../src/vfs/filesystem.ts'
+import { KernelPromises } from '../../../src/vfs/kernel-promises.ts'
 
 const ALL: KernelAbilities = { passthrough: true, invalidation: true, nameEpochs: true, locks: true }
 const FOREVER = Number.POSITIVE_INFINITY

@@ -1,10 +1,13 @@
 // chmod, chown, utimes, truncate. What a program does to a file that it writes goes to the server with what it wrote.
 import { hostDisk } from '../../../host/disk.ts'
-import type { AttributeChanges, Timespec } from '../../../posix/attributes.ts'
-import { isRegular, S_ISGID, S_ISUID, S_IXGRP } from '../../../posix/mode.ts'
+import { type AttributeChanges, type Timespec, timespecFromMs, withChanges } from '../../../posix/attributes.ts'
+import { FsError } from '../../../posix/errors.ts'
+import { isRegular } from '../../../posix/mode.ts'
+import { withoutPrivileges } from '../../../store/permissions.ts'
 import type { AttributesReply, CallContext, NodeId } from '../../../vfs/filesystem.ts'
+import { LENGTH_MAX, TIME_MAX } from '../limits.ts'
 import { AFS } from '../protocol.ts'
-import type { Changes } from '../records.ts'
+import type { Changes, Who } from '../records.ts'
 import type { Content } from './contents.ts'
 import type { CacheManager } from './manager.ts'
 import { attributesOfNode, presentAttributes } from './views.ts'
@@ -22,28 +25,35 @@ export async function setAttributes(
 ): Promise<AttributesReply> {
   const node = cm.node(id)
   const { vnode } = node
-  if (clearSetId) {
-    const mode = await withoutSetId(cm, context, vnode, changes.mode)
-    if (mode !== undefined) changes.mode = mode
-  }
-  const rest = node.content !== undefined && node.content.writers > 0 ? setHere(cm, node.content, changes) : changes
+  if ((changes.size ?? 0) > LENGTH_MAX) throw new FsError('EFBIG')
+  const { content } = node
+  const writing = content !== undefined && content.writers > 0
+  // Of what is truncated there, or stored, the server takes them by itself.
+  if (clearSetId && writing) content.losesSetId = true
+  const rest = writing ? setHere(cm, content, changes) : changes
   if (Object.keys(rest).length === 0) return attributesOfNode(cm, node, context)
-  await setThere(cm, context, node, rest)
-  if (vnode.node !== node) return attributesOfNode(cm, node, context)
+  if (vnode.removedHere && content !== undefined) setLast(vnode, rest)
+  else await setThere(cm, context, node, rest)
+  if (vnode.node !== node || vnode.deleted) return attributesOfNode(cm, node, context)
   return presentAttributes(cm, node)
 }
 
-/** The mode without what a writer may not keep; undefined if it stays as it is. */
-async function withoutSetId(
-  cm: CacheManager,
-  context: CallContext,
-  vnode: Vnode,
-  wanted: number | undefined,
-): Promise<number | undefined> {
-  if (!cm.isValid(vnode)) await cm.fetchStatus(vnode, context)
-  const mode = wanted ?? vnode.status?.mode ?? 0
-  const cleared = mode & ~S_ISUID & ~((mode & S_IXGRP) !== 0 ? S_ISGID : 0)
-  return cleared === mode ? wanted : cleared
+/** Of a file that was removed here and is open: the server does not know it any more, and nobody else sees it. */
+function setLast(vnode: Vnode, { size: _, ...changes }: AttributeChanges): void {
+  const { attributes } = vnode
+  if (attributes === undefined) throw new FsError('ESTALE')
+  const now = timespecFromMs(Date.now())
+  const time = (said: Timespec | 'now' | undefined): Timespec | undefined => (said === 'now' ? now : said)
+  const { mode, uid, gid } = changes
+  const [atime, mtime] = [time(changes.atime), time(changes.mtime)]
+  vnode.attributes = withChanges(attributes, {
+    ...(mode === undefined ? {} : { mode: (attributes.mode & ~0o7777) | (mode & 0o7777) }),
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(atime === undefined ? {} : { atime }),
+    ...(mtime === undefined ? {} : { mtime }),
+    ctime: now,
+  })
 }
 
 /** Of a file that programs write: what is left for the server to hear at once. */
@@ -72,6 +82,7 @@ function setHere(cm: CacheManager, content: Content, changes: AttributeChanges):
 async function setThere(cm: CacheManager, context: CallContext, node: Node, changes: AttributeChanges): Promise<void> {
   const { vnode } = node
   const { volume, fid, key } = vnode
+  if (volume.type !== 'RW') throw new FsError('EROFS')
   const { size, ...others } = changes
   const before = vnode.status?.dataVersion
   const length = size === undefined ? {} : { length: size }
@@ -130,4 +141,21 @@ export function wireChanges({ mode, uid, gid, atime, mtime }: AttributeChanges):
   }
 }
 
-const timeOf = (time: Timespec | 'now'): [number, number] | 'now' => (time === 'now' ? time : [time.sec, time.nsec])
+/** What goes with the bytes of a file. */
+export type StoredAlso = Pick<Content, 'pending' | 'losesSetId'>
+
+/**
+ * What may go with a store: the times of a file, and who may do what with it, are its owner's to set. Others who may write
+ * it leave that to the server, which takes the set-id bits of what they write.
+ */
+export function storedChanges({ status }: Vnode, also: StoredAlso, who: Who, mtime: Timespec): Changes {
+  const mayDecide = who.uid === 0 || who.uid === status?.uid
+  if (!mayDecide) return {}
+  const mode = also.losesSetId && status !== undefined ? { mode: withoutPrivileges(status.mode) } : {}
+  return { mtime: timeOf(mtime), ...mode, ...wireChanges(also.pending) }
+}
+
+/** What no server takes is cut to what one does. */
+function timeOf(time: Timespec | 'now'): [number, number] | 'now' {
+  return time === 'now' ? time : [Math.max(-TIME_MAX, Math.min(TIME_MAX, time.sec)), time.nsec]
+}

@@ -35,6 +35,8 @@ export class Content {
   isNew = false
   /** Attributes that go with the next store. */
   pending: AttributeChanges = {}
+  /** Somebody wrote who may not leave it set-id bits. */
+  losesSetId = false
   storing: Promise<void> | undefined
 
   constructor(cache: WholeFileCache, opened: CachedOpen, fetch?: Fetch) {

@@ -183,7 +183,7 @@ export class AfsFileSystem implements FileSystem {
     if (served) content.served--
     // A mapping may have outlived the last close(2).
     if (writes && content.isChanged() && !node.vnode.removedHere) {
-      const storing = storeAtLast(cm, node, content, who).then(() => this.#closed(file))
+      const storing = storeAtLast(cm, node, who).then(() => this.#closed(file))
       this.#parting.add(storing)
       void storing.finally(() => this.#parting.delete(storing))
     } else this.#closed(file)

@@ -8,8 +8,8 @@ import { FsError } from '../../../posix/errors.ts'
 import { cacheChannel, traceTime } from '../../../trace/trace.ts'
 import type { CachedFile } from '../../../vfs/whole-files/files.ts'
 import { AFS } from '../protocol.ts'
-import type { Changes, Time, Who } from '../records.ts'
-import { wireChanges } from './changes.ts'
+import type { Who } from '../records.ts'
+import { type StoredAlso, storedChanges } from './changes.ts'
 import type { Content } from './contents.ts'
 import type { Caller } from './file-server.ts'
 import type { CacheManager } from './manager.ts'
@@ -20,7 +20,7 @@ import type { Node, Vnode } from './vnodes.ts'
 
 const { StoreData, FetchStatus } = AFS.procedures
 const PIECE_BYTES = 256 * 1024
-/** What is shorter is read at once. */
+/** What is shorter is read at once, and goes along with the call. */
 const SHORT_BYTES = 64 * 1024
 /** How often a file is stored again that is written while it is stored. */
 const TRIES = 4
@@ -63,28 +63,29 @@ async function storeContent(
   caller: Caller,
   options: StoreOptions,
 ): Promise<void> {
-  const { pending } = content
+  const { pending, losesSetId } = content
   content.pending = {}
+  content.losesSetId = false
   try {
     await storeFile(cm, vnode, content.file, caller, {
       ...options,
       fd: content.opened.fd,
-      changes: wireChanges(pending),
-      inUse: () => content.writers > 0,
+      also: { pending, losesSetId },
+      stillWritten: () => content.writers > 0,
     })
     content.isNew = false
     cm.unstored.delete(content.file)
   } catch (error) {
     content.pending = { ...pending, ...content.pending }
+    content.losesSetId ||= losesSetId
     throw error
   }
 }
 
 interface FileStore extends StoreOptions {
   readonly fd: number
-  readonly changes: Changes
-  /** Whether programs may write it again, without our hearing of it. */
-  inUse(): boolean
+  readonly also: StoredAlso
+  stillWritten(): boolean
 }
 
 async function storeFile(
@@ -92,7 +93,7 @@ async function storeFile(
   vnode: Vnode,
   file: CachedFile,
   caller: Caller,
-  { who, durable, fd, changes, inUse }: FileStore,
+  { who, durable, fd, also, stillWritten }: FileStore,
 ): Promise<void> {
   const { volume, fid } = vnode
   // Before the stamp, which moves it.
@@ -102,14 +103,11 @@ async function storeFile(
   const transfer = cm.transfers.begin('store', vnode.key, stamp.size)
   let ok = false
   const checksum = { value: 0 }
-  const bytes = () => bytesOf(fd, stamp.size, checksum, transfer)
-  const args = {
-    who,
-    fid,
-    length: stamp.size,
-    durable,
-    changes: { mtime: [mtime.sec, mtime.nsec] as Time, ...changes },
-  }
+  const bytes =
+    stamp.size <= SHORT_BYTES
+      ? shortBytes(fd, stamp.size, checksum)
+      : () => manyBytes(fd, stamp.size, checksum, transfer)
+  const args = { who, fid, length: stamp.size, durable, changes: storedChanges(vnode, also, who, mtime) }
   try {
     await cm.change(
       [vnode],
@@ -117,11 +115,13 @@ async function storeFile(
       ({ file: known, previousVersion }, asked) => {
         cm.learn(volume, known, asked, true)
         const version = known.status.dataVersion
-        cm.cache.stored(file, { version, status: null, stamp, checksum: checksum.value, inUse: inUse() })
+        const now = { stamp, checksum: checksum.value, stillWritten: stillWritten() }
+        cm.cache.stored(file, { version, status: null, ...now })
         if (previousVersion !== base) overwrote(cm, vnode, { base, previousVersion })
       },
     )
     ok = true
+    transfer.done = stamp.size
   } catch (error) {
     if (FsError.from(error).code === 'ESTALE') cm.gone(vnode)
     throw error
@@ -141,18 +141,15 @@ function overwrote(cm: CacheManager, { node, key }: Vnode, versions: { base: num
 const pieces = new BufferPool({ bytes: PIECE_BYTES, spare: 16 })
 
 /** The bytes of a cached file, and their checksum. */
-function bytesOf(fd: number, length: number, checksum: { value: number }, transfer: Transfer) {
-  checksum.value = 0
-  transfer.done = 0
-  if (length > SHORT_BYTES) return manyBytes(fd, length, checksum, transfer)
-  const piece = Buffer.allocUnsafe(length)
-  if (hostDisk.read(fd, piece, 0) < length) throw shrunk()
-  checksum.value = zlib.crc32(piece)
-  transfer.done = length
-  return length === 0 ? [] : [piece]
+function shortBytes(fd: number, length: number, checksum: { value: number }): Buffer {
+  const bytes = Buffer.allocUnsafe(length)
+  if (hostDisk.read(fd, bytes, 0) < length) throw shrunk()
+  checksum.value = zlib.crc32(bytes)
+  return bytes
 }
 
 async function* manyBytes(fd: number, length: number, checksum: { value: number }, transfer: Transfer) {
+  checksum.value = 0
   for (let at = 0; at < length; ) {
     const piece = pieces.take(PIECE_BYTES).subarray(0, Math.min(PIECE_BYTES, length - at))
     const count = hostDisk.readCached(fd, piece, at)
@@ -202,6 +199,7 @@ export async function storeLeftBehind(cm: CacheManager): Promise<void> {
   }
 }
 
+const NOTHING_ELSE: StoredAlso = { pending: {}, losesSetId: false }
 const PASSING: ReadonlySet<string> = new Set(['ETIMEDOUT', 'ENOTCONN', 'ECONNRESET', 'EINTR', 'EAGAIN'])
 
 /** It may be tried again when the server is heard of. */
@@ -225,11 +223,12 @@ async function finish(
   if (vnode.status?.dataVersion !== file.version) {
     throw new FsError('ESTALE', `others have stored version ${vnode.status?.dataVersion} since ${file.version}`)
   }
-  await storeFile(cm, vnode, file, caller, { who: note.who, durable: false, fd, changes: {}, inUse: () => false })
+  const how = { who: note.who, durable: false, fd, also: NOTHING_ELSE, stillWritten: () => false }
+  await storeFile(cm, vnode, file, caller, how)
 }
 
-/** At the last close of an open file. */
-export async function storeAtLast(cm: CacheManager, node: Node, content: Content, who: Who): Promise<void> {
+/** When an open file goes. That it is not stored then is noted once nobody else may write it (`keep`). */
+export async function storeAtLast(cm: CacheManager, node: Node, who: Who): Promise<void> {
   try {
     await store(cm, node, { who }, { who, durable: false })
   } catch (error) {

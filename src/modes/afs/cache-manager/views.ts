@@ -1,6 +1,7 @@
 // What stat(2) shows of a node: what the server told, and of a file that programs of this mount write, what they wrote.
 import { type AttributeChanges, type Attributes, withChanges } from '../../../posix/attributes.ts'
 import { FsError } from '../../../posix/errors.ts'
+import { withoutPrivileges } from '../../../store/permissions.ts'
 import { type AttributesReply, type Awaitable, ROOT_NODE } from '../../../vfs/filesystem.ts'
 import type { Content } from './contents.ts'
 import type { Caller } from './file-server.ts'
@@ -66,10 +67,10 @@ function older({ frozen, content, vnode }: Node): AttributesReply {
 function written(attributes: Attributes, content: Content): Attributes {
   if (!content.isChanged()) return attributes
   const { size, blocks, mtime } = statOf(content.opened.fd)
-  const { mode, uid, gid, atime } = content.pending as Exclude<AttributeChanges, 'now'>
+  const { uid, gid, atime, mode: chosen } = content.pending as Exclude<AttributeChanges, 'now'>
+  const said = chosen === undefined ? attributes.mode : (attributes.mode & ~0o7777) | chosen
   return withChanges(attributes, {
-    ...{ size, blocks, mtime },
-    ...(mode === undefined ? {} : { mode: (attributes.mode & ~0o7777) | mode }),
+    ...{ size, blocks, mtime, mode: content.losesSetId ? withoutPrivileges(said) : said },
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
     ...(atime === undefined || atime === 'now' ? {} : { atime }),

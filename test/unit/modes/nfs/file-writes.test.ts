@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { FileWrites, type FileWritesOptions } from '../../../../src/modes/nfs/file-writes.ts'
-import { Interruptions } from '../../../../src/vfs/interruption.ts'
 import { NfsNode } from '../../../../src/modes/nfs/nodes.ts'
 import { WriteRoom } from '../../../../src/modes/nfs/write-room.ts'
 import { authNone } from '../../../../src/rpc/onc/auth.ts'
+import { Interruptions } from '../../../../src/vfs/interruption.ts'
 import { settle, TestClock } from '../../rpc/test-clock.ts'
 
 interface Asked {

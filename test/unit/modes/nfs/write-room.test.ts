@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { FileWrites } from '../../../../src/modes/nfs/file-writes.ts'
-import { Interruptions } from '../../../../src/vfs/interruption.ts'
 import { WriteRoom } from '../../../../src/modes/nfs/write-room.ts'
+import { Interruptions } from '../../../../src/vfs/interruption.ts'
 import { settle, TestClock } from '../../rpc/test-clock.ts'
 
 function stage() {

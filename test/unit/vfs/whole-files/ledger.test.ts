@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FsError } from '../../../../src/posix/errors.ts'
 import { type FileRecord, newFile, type Stamp } from '../../../../src/vfs/whole-files/files.ts'
-import { isKept, Ledger } from '../../../../src/vfs/whole-files/ledger.ts'
+import { isKept, Ledger, type Stored } from '../../../../src/vfs/whole-files/ledger.ts'
 
 const LIMITS = { bytes: 100, files: 4 }
 const stamp: Stamp = { size: 0, mtimeSec: 0, mtimeNsec: 0 }
@@ -14,13 +14,7 @@ type Event =
       readonly event: 'arrived' | 'abandon' | 'retain' | 'release' | 'dirty' | 'undirty' | 'forget' | 'discard'
       readonly pick: number
     }
-  | {
-      readonly event: 'stored'
-      readonly pick: number
-      readonly version: number
-      readonly changedSince: boolean
-      readonly inUse: boolean
-    }
+  | ({ readonly event: 'stored'; readonly pick: number } & Pick<Stored, 'version' | 'changedSince' | 'stillWritten'>)
   | { readonly event: 'measure' | 'grow'; readonly pick: number; readonly bytes: number }
   | { readonly event: 'pin'; readonly pick: number; readonly pinned: boolean }
 
@@ -46,7 +40,7 @@ const events: fc.Arbitrary<Event> = fc.oneof(
       pick,
       version,
       changedSince: fc.boolean(),
-      inUse: fc.boolean(),
+      stillWritten: fc.boolean(),
     }),
   },
   { weight: 1, arbitrary: fc.record({ event: fc.constantFrom('measure' as const, 'grow' as const), pick, bytes }) },
@@ -138,8 +132,10 @@ class Run {
       case 'undirty':
         return ledger.undirty(file)
       case 'stored': {
-        const { version, changedSince, inUse } = event
-        return ledger.stored(file, { version, status: null, stamp, checksum: 0, changedSince, inUse })
+        const { version, changedSince, stillWritten } = event
+        const gone = ledger.stored(file, { version, status: null, stamp, checksum: 0, changedSince, stillWritten })
+        expect(file.state).toBe(changedSince || stillWritten ? 'dirty' : 'whole')
+        return gone
       }
       case 'forget':
         return ledger.forget(file)
