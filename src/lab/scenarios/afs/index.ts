@@ -1,4 +1,5 @@
 import type { Scenario } from '../../scenario.ts'
+import { besideNfs } from './beside-nfs.ts'
 import { callbackBreak } from './callback-break.ts'
 import { clientRestart } from './client-restart.ts'
 import { fsyncStores } from './fsync-stores.ts'
@@ -31,4 +32,6 @@ export const afsScenarios: readonly Scenario[] = [
   serverRestart,
   clientRestart,
   unstoredChanges,
+  // Other protocols.
+  besideNfs,
 ]
