@@ -48,6 +48,7 @@ export function define(command: Command): void {
         'proteus demo',
         'proteus demo local',
         'proteus demo local locks',
+        'proteus demo afs callback-break',
         'proteus demo local crash --data /srv/lab --keep',
         'proteus demo local --json | jq -c \'select(.event == "seen")\'',
       )}\n\nThe exit code is 1 if something was seen that contradicts the semantics of the mode.`,
@@ -95,8 +96,10 @@ function list(modes: readonly string[], chosen: readonly Scenario[], output: Out
   const [mode = 'local'] = modes
   const name = scenariosOf(mode)[0]?.name ?? ''
   output.line()
-  output.line(`  ${invocation()} demo ${mode} ${name}`.padEnd(40) + dim('# plays one'))
-  output.line(`  ${invocation()} demo ${mode}`.padEnd(40) + dim('# plays all of a mode'))
+  const commands = [`  ${invocation()} demo ${mode} ${name}`, `  ${invocation()} demo ${mode}`]
+  const width = Math.max(...commands.map(({ length }) => length)) + 2
+  for (const [i, what] of ['# plays one', '# plays all of a mode'].entries())
+    output.line((commands[i] ?? '').padEnd(width) + dim(what))
 }
 
 async function playAll(
@@ -119,6 +122,9 @@ async function playAll(
         protocols: modes.filter(({ serve }) => serve !== undefined).map((mode) => mode.name),
         driver: 'kernel',
         ...resolveLabOptions([scenario.options ?? ''], modes),
+        serverOptions: {
+          [name]: Object.entries(scenario.serverOptions ?? {}).map(([name, value]) => ({ name, value })),
+        },
         program: DAEMON,
         ...(data === undefined ? {} : { directory: realTarget(data, readMountTable()) }),
         keep,

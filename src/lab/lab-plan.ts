@@ -29,6 +29,8 @@ export interface LabPlan extends MountSettings {
   readonly mounts: readonly LabMount[]
   /** The modes that its server process serves. None: there is no server, and all mounts are of one mode. */
   readonly protocols: readonly string[]
+  /** By mode: what its server is told. A mode that is not there is told nothing. */
+  readonly serverOptions?: Readonly<Record<string, readonly ModeOption[]>>
 }
 
 /** By mode: where its mounts connect to. */
@@ -65,11 +67,15 @@ export function volumeUrls(plan: LabPlan): Urls {
 
 /** `ports`: where a mode is to listen; otherwise on any free port. */
 export function serverSpec(plan: LabPlan, ports: Readonly<Record<string, number>>): ServerSpec {
-  const { data, protocols, driver, options } = plan
+  const { data, protocols, driver, options, serverOptions = {} } = plan
   const targets = besideIn(plan)
+  const told = (mode: string) => {
+    const said = at(serverOptions, mode) ?? []
+    return said.length === 0 ? {} : { options: said }
+  }
   return {
     role: 'server',
-    protocols: protocols.map((mode) => ({ mode, port: at(ports, mode) ?? 0 })),
+    protocols: protocols.map((mode) => ({ mode, port: at(ports, mode) ?? 0, ...told(mode) })),
     data,
     host: HOST,
     ...(targets.length > 0 ? { beside: { targets, driver, options } } : {}),

@@ -18,7 +18,8 @@ import { findMistakes, MOUNTS, modesOfMounts, type Scenario } from './scenario.t
 /** How long a lab has to close in peace before it is killed, in milliseconds. */
 const CLOSE_MS = 10_000
 
-export interface PlayRequest extends Pick<LabRequest, 'protocols' | 'driver' | 'options' | 'modeOptions' | 'program'> {
+export interface PlayRequest
+  extends Pick<LabRequest, 'protocols' | 'driver' | 'options' | 'modeOptions' | 'serverOptions' | 'program'> {
   readonly scenario: Scenario
   /** Whose scenario it is. */
   readonly mode: string
@@ -53,9 +54,9 @@ export async function play(request: PlayRequest): Promise<Played> {
   const mounts = { A: join(data, 'a'), B: join(data, 'b') }
   let kept = false
   try {
-    const { driver, options, modeOptions, program } = request
+    const { driver, options, modeOptions, serverOptions = {}, program } = request
     const planned = MOUNTS.map((name) => ({ target: mounts[name], mode: modes[name] }))
-    const plan = { data, mounts: planned, protocols, driver, options, modeOptions }
+    const plan = { data, mounts: planned, protocols, driver, options, modeOptions, serverOptions }
     const open = await OpenLab.claim({ ...plan, program, detached: keep })
     request.onLab(() => open.lab.kill())
     const stop = () => void open.lab.stop()

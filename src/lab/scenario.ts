@@ -64,6 +64,8 @@ export interface Scenario {
   readonly modes?: Readonly<Record<MountName, string>>
   /** Mount options of both mounts, as after `-o`: what makes a mode's time-outs short. */
   readonly options?: string
+  /** What the server is told, as by options of `proteus serve`: the value of each. */
+  readonly serverOptions?: Readonly<Record<string, string>>
   /** Where one of these is missing, the scenario is skipped with the reason. */
   readonly needs?: readonly Need[]
   /** How long a step may take; default in run-scenario.ts. */
@@ -89,6 +91,8 @@ export function findMistakes(scenario: Scenario, { served }: { readonly served: 
     part === 'server' || served.includes(part) ? part : hasServer ? 'server' : 'A'
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(scenario.name)) mistakes.push(`${scenario.name} is not a name`)
   if (scenario.steps.length === 0) mistakes.push('there are no steps')
+  if (scenario.serverOptions !== undefined && !hasServer)
+    mistakes.push('there is no server that could be told anything')
   for (const [i, step] of scenario.steps.entries()) {
     const wrong = (what: string) => mistakes.push(`step ${i + 1}: ${what}`)
     if (step.why.trim() === '') wrong('it does not say why')

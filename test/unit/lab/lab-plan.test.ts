@@ -41,6 +41,15 @@ test('mounts of a mode without server are beside one if there is one', () => {
   })
 })
 
+test('a server is told what is said to its mode', () => {
+  const life = [{ name: 'promise-life', value: '8' }]
+  const { protocols } = serverSpec({ ...MIX, serverOptions: { nfs: [], afs: life } }, {})
+  expect(protocols).toEqual([
+    { mode: 'nfs', port: 0 },
+    { mode: 'afs', port: 0, options: life },
+  ])
+})
+
 test('a mount connects to the URL of its mode, with the options of its mode', () => {
   const urls = { nfs: 'nfs://127.0.0.1:1/export', afs: 'afs://127.0.0.1:2/root.cell' }
   const common = { role: 'mount', driver: 'kernel', options: { ro: true }, cache: '/data/cache' }

@@ -66,10 +66,18 @@ describe('findMistakes', () => {
     const named = { name: 'Two Words', summary: '', steps: [A.run('true', done, 'why')] }
     expect(findMistakes(named, { served: MOUNTS })).toEqual(['Two Words is not a name'])
   })
+
+  test('finds options for a server where there is none', () => {
+    const told = { name: 'a-name', summary: '', serverOptions: { life: '1' }, steps: [A.run('true', done, 'why')] }
+    expect(findMistakes(told, { served: MOUNTS })).toEqual([])
+    expect(findMistakes(told, { served: [] })).toEqual(['there is no server that could be told anything'])
+  })
 })
 
 describe.each(modesWithScenarios)('the scenarios of mode %s', (mode) => {
   test('make sense, under names of their own', async () => {
+    const { serverOptions = [] } = await loadMode(mode)
+    const flags = serverOptions.map((option) => option.flags)
     const scenarios = scenariosOf(mode)
     for (const scenario of scenarios) {
       const modes = modesOfMounts(scenario, mode)
@@ -78,6 +86,8 @@ describe.each(modesWithScenarios)('the scenarios of mode %s', (mode) => {
         has ? [MOUNTS[i] as MountName] : [],
       )
       expect(findMistakes(scenario, { served }), scenario.name).toEqual([])
+      for (const name of Object.keys(scenario.serverOptions ?? {}))
+        expect(flags, scenario.name).toContainEqual(expect.stringMatching(new RegExp(`^--${name} `)))
       expect(scenario.summary).toMatch(/^[^\n]{1,110}$/)
     }
     expect(new Set(scenarios.map(({ name }) => name)).size).toBe(scenarios.length)
