@@ -59,7 +59,13 @@ export async function sampleCalls(system, { placement, settings }) {
 }
 
 async function callsOf(mount) {
-  return JSON.parse(await readFile(join(mount, '.proteus/status.json'), 'utf8')).details.calls
+  const { calls, servers } = JSON.parse(await readFile(join(mount, '.proteus/status.json'), 'utf8')).details
+  if (calls !== undefined) return calls
+  const sum = {}
+  for (const server of servers) {
+    for (const [name, count] of Object.entries(server.calls)) sum[name] = (sum[name] ?? 0) + count
+  }
+  return sum
 }
 
 /** What `after` has more than `before`, without zeros. */

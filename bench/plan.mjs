@@ -4,7 +4,7 @@ import { sampleCalls } from './calls.mjs'
 import { sampleFootprint } from './footprint.mjs'
 import { missingForLookup, sampleLookup } from './lookup.mjs'
 import { missingProgram } from './processes.mjs'
-import { canDropCaches, sampleVisibility, sampleWorkloads } from './samples.mjs'
+import { canDropCaches, sampleFetch, sampleVisibility, sampleWorkloads } from './samples.mjs'
 import { missing } from './systems.mjs'
 import { sampleTcpPair } from './tcp-pair.mjs'
 
@@ -13,11 +13,15 @@ const WORKLOADS = ['small', 'seq', 'rand', 'append', 'tree']
 const SECONDS = {
   native: { small: 1, seq: 3, rand: 8, append: 1, tree: 2 },
   local: { small: 3, seq: 3, rand: 8, append: 1, tree: 7 },
-  nfs: { small: 6, seq: 4, rand: 8, append: 1, tree: 12 },
+  nfs: { small: 6, seq: 4, rand: 12, append: 1, tree: 12 },
+  afs: { small: 6, seq: 4, rand: 11, append: 1, tree: 12 },
   bindfs: { small: 3, seq: 3, rand: 8, append: 1, tree: 8 },
   'fuse-native': { small: 7, seq: 15, rand: 9, append: 1, tree: 20 },
   sshfs: { small: 14, seq: 8, rand: 9, append: 2, tree: 45 },
 }
+
+/** Ours that ask a server. */
+const isNetwork = (system) => system === 'nfs' || system === 'afs'
 
 /** The steps, and a note for each thing that cannot be measured here. */
 export function makePlan(options, settings) {
@@ -37,6 +41,7 @@ export function makePlan(options, settings) {
     ...workloadSteps(wanted),
     ...lookupSteps(wanted),
     ...visibilitySteps(wanted),
+    ...fetchSteps(wanted),
     ...callSteps(wanted),
     ...footprintSteps(wanted),
   ]
@@ -71,7 +76,7 @@ function workloadSteps({ options, settings, systems, notes, placements }) {
           take: async () => [await sampleWorkloads(system, { placement, round, groups, settings })],
         })
       }
-      if (!groups.includes('seq') || !systems.includes('nfs')) continue
+      if (!groups.includes('seq') || !systems.some(isNetwork)) continue
       steps.push({
         title: `round ${round} of ${options.rounds}, ${placement}: two Node processes and TCP`,
         system: 'TCP pair',
@@ -113,16 +118,32 @@ function visibilitySteps({ options, settings, systems, placements }) {
     }))
 }
 
+/** Whole files from one mount to the other, and what two processes of Node reach that do nothing else. */
+function fetchSteps({ options, settings, systems, placements }) {
+  if (!options.groups.includes('fetch') || !placements.includes('free') || !systems.some(isNetwork)) return []
+  const steps = systems
+    .filter((system) => isNetwork(system) || system === 'sshfs')
+    .map((system) => ({
+      title: `a file from one mount to the other: ${system}`,
+      system,
+      seconds: 4,
+      take: async () => [await sampleFetch(system, { placement: 'free', settings })],
+    }))
+  const pair = async () => {
+    const { figures, ...sample } = await sampleTcpPair({ placement: 'free', round: 1, settings })
+    return [{ ...sample, figures: { fetch_mib_s: figures.seq_read_cold_mib_s } }]
+  }
+  return [...steps, { title: 'two Node processes and TCP', system: 'TCP pair', seconds: 1, take: pair }]
+}
+
 function callSteps({ options, settings, systems, placements }) {
-  if (!options.groups.includes('calls') || !systems.includes('nfs') || !placements.includes('free')) return []
-  return [
-    {
-      title: 'calls for each operation: nfs',
-      system: 'nfs',
-      seconds: 5,
-      take: async () => [await sampleCalls('nfs', { placement: 'free', settings })],
-    },
-  ]
+  if (!options.groups.includes('calls') || !placements.includes('free')) return []
+  return systems.filter(isNetwork).map((system) => ({
+    title: `calls for each operation: ${system}`,
+    system,
+    seconds: 5,
+    take: async () => [await sampleCalls(system, { placement: 'free', settings })],
+  }))
 }
 
 function footprintSteps({ options, settings, systems, placements }) {

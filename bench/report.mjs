@@ -10,17 +10,18 @@ const PLACEMENTS = {
 const SECTIONS = [
   { title: 'Workloads', groups: ['small', 'seq', 'rand', 'append', 'tree'] },
   { title: 'Driver against a bare C loop on /dev/fuse', groups: ['lookup'] },
-  { title: 'Two mounts of one directory', groups: ['visibility'] },
+  { title: 'Two mounts of one directory', groups: ['visibility', 'fetch'] },
   { title: 'Calls to the server', groups: ['calls'] },
   { title: 'Footprint', groups: ['footprint'] },
 ]
 
 /** The order of the columns. */
-const COLUMNS = ['native', 'local', 'nfs', 'bindfs', 'fuse-native', 'sshfs', 'TCP pair', 'driver', 'bare C']
+const COLUMNS = ['native', 'local', 'nfs', 'afs', 'bindfs', 'fuse-native', 'sshfs', 'TCP pair', 'driver', 'bare C']
 /** Whom each of ours is compared with. */
 const PEERS = {
   local: ['native', 'bindfs', 'fuse-native'],
   nfs: ['native', 'sshfs', 'TCP pair'],
+  afs: ['native', 'sshfs', 'TCP pair'],
   driver: ['bare C'],
 }
 

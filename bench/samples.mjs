@@ -68,6 +68,14 @@ export async function sampleVisibility(system, { placement, settings }) {
   })
 }
 
+/** MiB/s at which one mount reads what the other has written and closed: the best of three files. */
+export async function sampleFetch(system, { placement, settings }) {
+  return withSystem(system, { placement, label: 'fetch', settings }, async ({ mounts }) => {
+    const { fetch_mib_s } = await python(placement, ['--fetch', ...mounts], settings)
+    return { round: 1, placement, system, figures: { fetch_mib_s }, errors: {} }
+  })
+}
+
 async function python(placement, options, { context }) {
   const command = placed(placement, ['python3', program, ...options])
   return JSON.parse(await run(command, { signal: context.signal, timeoutMs: LIMIT_MS }))

@@ -24,6 +24,7 @@ const systems = {
 
   local: proteus('local'),
   nfs: proteus('nfs'),
+  afs: proteus('afs'),
 
   bindfs: {
     missing: () => missingDevice() ?? missingProgram('bindfs'),

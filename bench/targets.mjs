@@ -33,8 +33,18 @@ const NETWORK = [
   'append_reopen_4k_ops_s',
 ]
 
+/** What asks nobody once it is cached and promised. */
+const OPEN_FILE = [
+  'seq_read_warm_mib_s',
+  'rand_read_4k_warm_ops_s',
+  'seq_rewrite_mib_s',
+  'rand_write_4k_warm_ops_s',
+  'append_4k_ops_s',
+]
+
 const local = (wanted) => (metric) => ({ metric, system: 'local', ...wanted })
 const nfs = (wanted) => (metric) => ({ metric, system: 'nfs', ...wanted })
+const afs = (wanted) => (metric) => ({ metric, system: 'afs', placement: 'free', ...wanted })
 
 export const targets = [
   ...METADATA.map(local({ against: 'bindfs', placement: 'free', atLeast: 1.5 })),
@@ -57,6 +67,13 @@ export const targets = [
   nfs({ placement: 'free', atMost: 1 })('visible_overwrite_ms'),
   nfs({ placement: 'free', atMost: 1 })('calls_read_cached'),
   nfs({ placement: 'free', atMost: 4 })('calls_create_4k'),
+  afs({ against: 'native', atLeast: 0.5 })('read_4k_ops_s'),
+  afs({ against: 'native', atLeast: 0.9 })('stat_ops_s'),
+  ...OPEN_FILE.map(afs({ against: 'native', atLeast: 0.95 })),
+  afs({ against: 'native', atLeast: 0.5 })('grep_r_s'),
+  ...TREE.map(afs({ against: 'sshfs', atLeast: 2 })),
+  afs({ against: 'TCP pair', atLeast: 0.7 })('fetch_mib_s'),
+  ...['calls_read_cached', 'calls_stat_cached', 'calls_list_cached'].map(afs({ atMost: 0 })),
 ]
 
 /** Each target with what was measured (null: nothing was) and the verdict: 'ok', 'short' or 'not measured'. */

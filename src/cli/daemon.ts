@@ -10,6 +10,7 @@ import type { Connection, Mode, RunningServer } from '../modes/mode.ts'
 import { usersOf } from '../serving/open-files.ts'
 import type { MountsBeside, ParentMessage, ReadyMount, ServingMessage, ServingSpec } from '../serving/serving.ts'
 import { unmount } from '../serving/target.ts'
+import type { Volume } from '../store/volume.ts'
 import { withControlDirectory } from '../vfs/control.ts'
 import { CliError, describeError, errorCode } from './exit.ts'
 import { loadMode } from './modes.ts'
@@ -104,7 +105,7 @@ async function mountAll(request: MountsRequest, log: Logger): Promise<Running> {
     throw error
   }
   return {
-    ready: { type: 'ready', url, mounts: ready },
+    ready: { type: 'ready', urls: { [mode.name]: url }, mounts: ready },
     ended: Promise.allSettled(mounts.map((mounted) => mounted.closed)),
     close,
   }
@@ -126,34 +127,66 @@ async function end(mounted: MountedFileSystem, log: Logger): Promise<void> {
   log.info({ target }, 'unmounted')
 }
 
+/** All modes of one volume: the first server opens it and is the last to close. */
 async function startServer(spec: Extract<ServingSpec, { role: 'server' }>, log: Logger): Promise<Running> {
-  const { host, port, data, options = [] } = spec
-  const mode = await loadMode(spec.mode)
-  if (mode.serve === undefined) throw new Error(`mode ${mode.name} has no server`)
-  const server = await mode.serve({ dataDirectory: data, host, port, options })
-  log.info({ url: server.url, data }, 'serving')
+  const { protocols, host, data } = spec
+  const servers: RunningServer[] = []
+  const urls: Record<string, string> = {}
   let beside: Running | undefined
+  const close = async (): Promise<void> => {
+    try {
+      await beside?.close()
+    } finally {
+      await closeInTurn(servers)
+    }
+  }
   try {
-    beside = spec.beside && (await mountBeside(server, spec.beside, data, log))
+    for (const { mode: name, port, options = [] } of protocols) {
+      const mode = await loadMode(name)
+      if (mode.serve === undefined) throw new Error(`mode ${name} has no server`)
+      const shared = servers.length > 0 ? { volume: volumeOf(servers, name) } : {}
+      const server = await mode.serve({ dataDirectory: data, host, port, options, ...shared })
+      servers.push(server)
+      if (server.volume !== servers[0]?.volume) throw notBeside(name)
+      urls[name] = server.url
+      log.info({ url: server.url, data }, 'serving')
+    }
+    beside = spec.beside && (await mountBeside(volumeOf(servers, 'local'), spec.beside, data, log))
   } catch (error) {
-    await server.close()
+    await close()
     throw error
   }
   return {
-    ready: { type: 'ready', url: server.url, mounts: beside?.ready.mounts ?? [] },
+    ready: { type: 'ready', urls, mounts: beside?.ready.mounts ?? [] },
     ended: new Promise(() => undefined),
-    close: async () => {
-      await beside?.close()
-      await server.close()
-    },
+    close,
+  }
+}
+
+/** What the first server has open. */
+function volumeOf([first]: readonly RunningServer[], forMode: string): Volume {
+  if (first?.volume === undefined) throw notBeside(forMode)
+  return first.volume
+}
+
+const notBeside = (mode: string): CliError => new CliError(`beside this server there can be no mode ${mode}`)
+
+/** From the last to the first, whatever fails. */
+async function closeInTurn(servers: RunningServer[]): Promise<void> {
+  const server = servers.pop()
+  if (server === undefined) return
+  try {
+    await server.close()
+  } finally {
+    await closeInTurn(servers)
   }
 }
 
 /** Mounts that show the server's volume without going through it: what is done on either is seen on the other. */
-async function mountBeside(server: RunningServer, mounts: MountsBeside, data: string, log: Logger): Promise<Running> {
+async function mountBeside(volume: Volume, mounts: MountsBeside, data: string, log: Logger): Promise<Running> {
   const mode = await loadMode('local')
-  const connection = server.volume && mode.connectBeside?.(server.volume)
-  if (connection === undefined) throw new CliError('this server takes no local mounts beside it')
+  const connection = mode.connectBeside?.(volume)
+  if (connection === undefined) throw new Error('mode local has no mounts beside a server')
   return mountAll({ mode, connection, url: `local:${data}`, ...mounts }, log)
 }
 

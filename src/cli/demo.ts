@@ -6,13 +6,13 @@ import { modesWithScenarios, scenariosOf } from '../lab/catalogue.ts'
 import { History, type LabEvent, type ScenarioEnd } from '../lab/history.ts'
 import { describeFailure, narrate } from '../lab/narrator.ts'
 import { type Played, type PlayRequest, play } from '../lab/play.ts'
-import type { Scenario } from '../lab/scenario.ts'
+import { modesOfMounts, type Scenario } from '../lab/scenario.ts'
 import { realTarget } from '../serving/directories.ts'
 import { readMountTable } from '../serving/mount-table.ts'
 import { CliError, EXIT, usageError } from './exit.ts'
 import { loadMode } from './modes.ts'
 import { DAEMON } from './support/daemon-program.ts'
-import { resolveMountOptions } from './support/mount-options.ts'
+import { resolveLabOptions } from './support/mount-options.ts'
 import { examples, invocation, jsonOption } from './support/options.ts'
 import { columns, createOutput, type Output, shown } from './support/output.ts'
 import { stopOnSignals } from './support/signals.ts'
@@ -48,6 +48,7 @@ export function define(command: Command): void {
         'proteus demo',
         'proteus demo local',
         'proteus demo local locks',
+        'proteus demo afs callback-break',
         'proteus demo local crash --data /srv/lab --keep',
         'proteus demo local --json | jq -c \'select(.event == "seen")\'',
       )}\n\nThe exit code is 1 if something was seen that contradicts the semantics of the mode.`,
@@ -95,8 +96,10 @@ function list(modes: readonly string[], chosen: readonly Scenario[], output: Out
   const [mode = 'local'] = modes
   const name = scenariosOf(mode)[0]?.name ?? ''
   output.line()
-  output.line(`  ${invocation()} demo ${mode} ${name}`.padEnd(40) + dim('# plays one'))
-  output.line(`  ${invocation()} demo ${mode}`.padEnd(40) + dim('# plays all of a mode'))
+  const commands = [`  ${invocation()} demo ${mode} ${name}`, `  ${invocation()} demo ${mode}`]
+  const width = Math.max(...commands.map(({ length }) => length)) + 2
+  for (const [i, what] of ['# plays one', '# plays all of a mode'].entries())
+    output.line((commands[i] ?? '').padEnd(width) + dim(what))
 }
 
 async function playAll(
@@ -105,7 +108,6 @@ async function playAll(
   { data, keep = false }: DemoOptions,
   output: Output,
 ): Promise<void> {
-  const mode = await loadMode(name)
   const abort = new AbortController()
   let kill = (): void => undefined
   const stop = stopOnSignals({ stop: () => abort.abort(), kill: () => kill() }, output)
@@ -113,14 +115,16 @@ async function playAll(
   const ends: ScenarioEnd[] = []
   try {
     for (const scenario of scenarios) {
-      const { flags, modeOptions } = resolveMountOptions([scenario.options ?? ''], mode)
+      const modes = await Promise.all([...new Set(Object.values(modesOfMounts(scenario, name)))].map(loadMode))
       const played = await playInTime({
         scenario,
-        mode: mode.name,
-        hasServer: mode.serve !== undefined,
+        mode: name,
+        protocols: modes.filter(({ serve }) => serve !== undefined).map((mode) => mode.name),
         driver: 'kernel',
-        options: flags,
-        modeOptions,
+        ...resolveLabOptions([scenario.options ?? ''], modes),
+        serverOptions: {
+          [name]: Object.entries(scenario.serverOptions ?? {}).map(([name, value]) => ({ name, value })),
+        },
         program: DAEMON,
         ...(data === undefined ? {} : { directory: realTarget(data, readMountTable()) }),
         keep,
@@ -139,7 +143,7 @@ async function playAll(
   } finally {
     stop.dispose()
   }
-  conclude(mode.name, { ends, skipped: scenarios.length - ends.length }, output)
+  conclude(name, { ends, skipped: scenarios.length - ends.length }, output)
 }
 
 /** Again, if the machine was too slow, but not in a directory that is not empty any more. */

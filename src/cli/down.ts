@@ -1,6 +1,7 @@
 // `proteus down`: ends exactly what `proteus up` started on a data directory.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { targetsIn } from '../lab/lab-plan.ts'
 import { type LabState, readLab, removeLab } from '../lab/lab-state.ts'
 import { type Ending, endProcess, isAlive, signal, waitForEnd } from '../serving/processes.ts'
 import { cleanTargets } from '../serving/target.ts'
@@ -41,11 +42,12 @@ async function down(options: DownOptions): Promise<void> {
     return
   }
   const endings = await endLab(state, options.timeout * 1000, output)
-  const left = await cleanTargets(state.mounts)
+  const left = await cleanTargets(targetsIn(state))
   removeLab(data, state.owner)
   output.result({ event: 'stopped', data, processes: endings })
   if (left.length > 0) throw new CliError(`still mounted: ${left.map((path) => shown(path)).join(', ')}`)
-  output.line(`Stopped; the mounts are gone: ${state.mounts.map((path) => shown(path)).join(', ')}`)
+  const gone = targetsIn(state).map((path) => shown(path))
+  output.line(`Stopped; the mounts are gone: ${gone.join(', ')}`)
 }
 
 /** Ends all processes of a lab, whatever state they are in. */

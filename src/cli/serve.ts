@@ -1,8 +1,9 @@
 // `proteus serve`: a mode's server alone, in the foreground.
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
+import { mainUrl } from '../lab/lab-plan.ts'
 import { logPath } from '../lab/lab-state.ts'
-import { type Mode, type ModeOption, ModeOptionError, type ServeRequest } from '../modes/mode.ts'
+import { type Mode, type ModeOption, ModeOptionError, type ServeRequest, type ServerOption } from '../modes/mode.ts'
 import { makeDirectory } from '../serving/directories.ts'
 import { signal } from '../serving/processes.ts'
 import { describeExit, startServing } from '../serving/serving.ts'
@@ -31,7 +32,7 @@ export async function define(command: Command, args: readonly string[]): Promise
     .option('--host <address>', 'where to listen', '127.0.0.1')
     .option('--port <number>', '0: any free port', parsePort, 0)
     .addOption(jsonOption())
-  for (const { flags, summary } of serverOptions) command.addOption(collecting(new Option(flags, summary), given))
+  for (const option of serverOptions) command.addOption(collecting(option, given))
   const own = serverOptions.flatMap((option) => option.examples).map((example) => `proteus serve ${name} ${example}`)
   const more = [
     'proteus serve nfs --help  # what the server of a mode may be told',
@@ -43,10 +44,11 @@ export async function define(command: Command, args: readonly string[]): Promise
 }
 
 /** Keeps the order in which options of a mode are given, and how often. */
-function collecting(option: Option, given: ModeOption[]): Option {
+function collecting({ flags, summary, isPath }: ServerOption, given: ModeOption[]): Option {
+  const option = new Option(flags, summary)
   const name = option.name()
   return option.preset('').argParser((value) => {
-    given.push(value === '' ? { name } : { name, value })
+    given.push(value === '' ? { name } : { name, value: isPath ? resolve(value) : value })
     return value
   })
 }
@@ -82,7 +84,7 @@ async function serve(
   check(mode, { dataDirectory: data, host, port, options })
   makeDirectory(data, 0o700)
   const serving = startServing(
-    { role: 'server', mode: name, data, host, port, options },
+    { role: 'server', protocols: [{ mode: name, port, options }], data, host },
     { program: DAEMON, log: logPath(data) },
   )
   const stop = stopOnSignals(
@@ -90,7 +92,8 @@ async function serve(
     output,
   )
   try {
-    const { url } = await serving.ready
+    const { urls } = await serving.ready
+    const url = mainUrl(urls)
     output.result({ event: 'ready', mode: name, url, pid: serving.id.pid, data })
     output.line(`Serving ${url}; Ctrl-C stops.`)
     const exit = await serving.exited

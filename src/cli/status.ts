@@ -1,6 +1,7 @@
 // `proteus status`: the lab on a data directory, its processes and its mounts.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { mainUrl, modeOfLab, targetsIn } from '../lab/lab-plan.ts'
 import { isRunning, type LabState, readLab } from '../lab/lab-state.ts'
 import { mountedOn, readMountTable } from '../serving/mount-table.ts'
 import { isAlive } from '../serving/processes.ts'
@@ -44,19 +45,21 @@ async function status(options: StatusOptions): Promise<void> {
       )
     return
   }
-  const mounts = await Promise.all(state.mounts.map(report))
+  const mounts = await Promise.all(targetsIn(state).map(report))
   const processes = state.processes.map((process) => ({ ...process, alive: isAlive(process) }))
   const well = processes.every(({ alive }) => alive) && mounts.every((mount) => 'status' in mount)
   if (!well) process.exitCode = EXIT.failed
-  const { mode, url } = state
-  output.result({ running: true, well, mode, data, url, processes, mounts })
+  const { urls } = state
+  const url = mainUrl(urls)
+  output.result({ running: true, well, mode: modeOfLab(state), data, url, urls, processes, mounts })
   show(output, state, processes, mounts)
 }
 
 /** Mounts that a killed server left behind. */
-async function staleMounts({ mounts }: LabState): Promise<string[]> {
-  const states = await Promise.all(mounts.map(targetState))
-  return mounts.filter((_, i) => states[i] === 'stale')
+async function staleMounts(state: LabState): Promise<string[]> {
+  const targets = targetsIn(state)
+  const states = await Promise.all(targets.map(targetState))
+  return targets.filter((_, i) => states[i] === 'stale')
 }
 
 async function report(target: string): Promise<MountReport> {
@@ -75,11 +78,11 @@ function show(
   mounts: readonly MountReport[],
 ): void {
   const { bold, green, red } = output.colors
-  output.line(`${bold(state.mode)} lab on ${shown(state.data)}`)
+  output.line(`${bold(modeOfLab(state))} lab on ${shown(state.data)}`)
   for (const { role, pid, alive } of processes) {
     output.line(`  ${alive ? green('runs') : red('dead')}  ${role} process ${pid}`)
   }
-  const lines = columns(mounts.map((mount) => [shown(mount.target), describeMount(mount, state.mode)]))
+  const lines = columns(mounts.map((mount) => [shown(mount.target), describeMount(mount, modeOfLab(state))]))
   for (const [i, mount] of mounts.entries()) {
     output.line(`  ${'status' in mount ? green('ok  ') : red('bad ')}  ${lines[i]}`)
   }

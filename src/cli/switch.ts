@@ -1,7 +1,8 @@
 // `proteus switch`: other semantics on the mounts of a running lab, with the same files.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { isRunning, type LabState, readLab, servedTargetsOf } from '../lab/lab-state.ts'
+import { mainUrl, modeOfLab, targetsIn } from '../lab/lab-plan.ts'
+import { isRunning, type LabState, readLab, servedMountsOf } from '../lab/lab-state.ts'
 import { OpenLab } from '../lab/open-lab.ts'
 import { askForSwitch, type SwitchContext, type Switched, type SwitchRequest } from '../lab/switch-channel.ts'
 import { realTarget } from '../serving/directories.ts'
@@ -16,7 +17,7 @@ import { resolveMountOptions } from './support/mount-options.ts'
 import { dataOption, examples, jsonOption, mountOptionsOption } from './support/options.ts'
 import { columns, createOutput, type Output, shown } from './support/output.ts'
 import { stopOnSignals } from './support/signals.ts'
-import { planSwitch } from './support/switch-plan.ts'
+import { planSwitch, type SwitchPlan } from './support/switch-plan.ts'
 import { describeModes, runSwitch, watchful } from './support/switching.ts'
 
 interface SwitchCommandOptions {
@@ -27,8 +28,9 @@ interface SwitchCommandOptions {
 }
 
 const NOTES = `
-Without DIR all mounts of the lab switch. One process has the files: the server, with the local mounts beside it. Where
-that is another process afterwards, all mounts are made anew, also those that keep their mode.
+Without DIR all mounts of the lab switch. One process has the files: the server of all modes that have one, with the
+local mounts beside it. Where that is another process afterwards, local mounts are made anew, also those that stay local.
+Mounts of a mode with a server wait for it meanwhile, as if it had crashed, and go on.
 
 If programs have anything open on these mounts it is listed, nothing is changed, and the exit code is 1. With --force
 they lose it, as if the server had vanished. If the new mode cannot be started, the mounts are again what they were.
@@ -45,7 +47,11 @@ export function define(command: Command): void {
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      `${examples('proteus switch nfs', 'proteus switch nfs mount/b -o actimeo=1', 'proteus switch local --force')}\n${NOTES}`,
+      `${examples(
+        'proteus switch nfs',
+        'proteus switch nfs mount/b -o actimeo=1',
+        'proteus switch local --force',
+      )}\n${NOTES}`,
     )
     .action(switchMode)
 }
@@ -64,7 +70,7 @@ async function switchMode(name: string, directories: readonly string[], options:
     throw new CliError(`another command is at work on the lab on ${shown(data)}: try again`)
   }
   const table = readMountTable()
-  const mounted = fuseMountedOf(servedTargetsOf(lab), table)
+  const mounted = fuseMountedOf(targetsIn({ mounts: servedMountsOf(lab) }), table)
   const wish = { mode, ...wanted, directories: directories.map((directory) => realTarget(directory, table)) }
   const planned = planSwitch(lab, wish, mounted)
   if (planned === undefined) {
@@ -74,7 +80,7 @@ async function switchMode(name: string, directories: readonly string[], options:
     return
   }
   const { plan, moving, dropped } = planned
-  await checkSurroundings(lab, plan.mode, moving)
+  await checkSurroundings(lab, planned)
   checkFiles(usedFiles(moving), { force, output })
   for (const option of dropped) output.warn(`mode ${name} has no mount option ${option}: dropped`)
 
@@ -87,15 +93,15 @@ async function switchMode(name: string, directories: readonly string[], options:
     const { data: _, ...rest } = plan
     const request = { plan: rest, force }
     const switched = await (lab.detached ? takeOver(lab, request, context) : askForSwitch(data, request, context))
-    const { url, processes, limitations } = switched
-    const { modes } = switched
+    const { urls, modes, processes, limitations } = switched
     output.result({
       event: 'switched',
-      from: lab.mode,
-      mode: plan.mode,
+      from: modeOfLab(lab),
+      mode: modeOfLab(plan),
       modes,
       mounts: moving,
-      url,
+      url: mainUrl(urls),
+      urls,
       processes,
       dropped,
     })
@@ -108,8 +114,7 @@ async function switchMode(name: string, directories: readonly string[], options:
 
 /** Nobody watches over a lab in the background: this command does, while it switches. */
 async function takeOver(lab: LabState, request: SwitchRequest, context: SwitchContext): Promise<Switched> {
-  const { serve } = await loadMode(lab.mode)
-  const open = OpenLab.adopt(lab, { program: DAEMON, hasServer: serve !== undefined, ...watchful(context.warn) })
+  const open = OpenLab.adopt(lab, { program: DAEMON, ...watchful(context.warn) })
   try {
     return await runSwitch(open, request, context)
   } finally {
@@ -119,15 +124,15 @@ async function takeOver(lab: LabState, request: SwitchRequest, context: SwitchCo
 }
 
 /** Refuses what would hang or be lost unseen: other mounts of the server, mounts in the mounts. */
-async function checkSurroundings(lab: LabState, mode: string, targets: readonly string[]): Promise<void> {
+async function checkSurroundings(lab: LabState, { plan, moving: targets }: SwitchPlan): Promise<void> {
   const table = readMountTable()
   for (const target of targets) {
     const other = entangledWith(target, table).find((entry) => !targets.includes(entry.target))
     if (other === undefined) continue
     throw new CliError(`${shown(other.target)} is mounted in ${shown(target)}, or shows it: unmount it first`)
   }
-  if (mode === lab.mode || lab.url === undefined || !lab.url.includes('://')) return
-  const clients = (await mountsOf(lab.url)).filter((target) => !targets.includes(target))
+  const ending = lab.protocols.filter((mode) => !plan.protocols.includes(mode)).map((mode) => lab.urls[mode] ?? '')
+  const clients = (await Promise.all(ending.map(mountsOf))).flat().filter((target) => !targets.includes(target))
   if (clients.length === 0) return
   const names = clients.map((path) => shown(path))
   throw new CliError(

@@ -1,18 +1,18 @@
 // `proteus up`: starts a lab, shows its mounts and what to try, and stops it at Ctrl-C.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import type { Lab } from '../lab/lab.ts'
+import { mainUrl, modeOfLab, modesOf, targetsIn } from '../lab/lab-plan.ts'
 import { OpenLab } from '../lab/open-lab.ts'
 import { listenForSwitch, type SwitchContext, type Switched, type SwitchRequest } from '../lab/switch-channel.ts'
 import { realTarget } from '../serving/directories.ts'
 import { readMountTable } from '../serving/mount-table.ts'
 import { type Driver, describeExit } from '../serving/serving.ts'
 import { checkLayout } from '../serving/target.ts'
-import { CliError, describeError } from './exit.ts'
+import { CliError, describeError, usageError } from './exit.ts'
 import { loadMode, modeNames } from './modes.ts'
 import { DAEMON } from './support/daemon-program.ts'
 import { explainStart } from './support/explain-start.ts'
-import { resolveMountOptions } from './support/mount-options.ts'
+import { resolveLabOptions } from './support/mount-options.ts'
 import {
   DEFAULT_MOUNTS,
   dataOption,
@@ -25,6 +25,7 @@ import {
 } from './support/options.ts'
 import { createOutput, type Output, shown } from './support/output.ts'
 import { type StopSignals, stopOnSignals } from './support/signals.ts'
+import { protocolsOf } from './support/switch-plan.ts'
 import { describeModes, runSwitch, watchful } from './support/switching.ts'
 
 interface UpOptions {
@@ -39,7 +40,7 @@ interface UpOptions {
 
 export function define(command: Command): void {
   command
-    .option('--mode <mode>', `semantics of the mounts: ${modeNames.join(', ')}`, 'local')
+    .option('--mode <modes>', `semantics of all mounts, or one for each: ${modeNames.join(', ')}`, 'local')
     .addOption(dataOption())
     .option('--mounts <dirs>', 'where to mount, separated by commas', DEFAULT_MOUNTS)
     .option('--detach', 'return when everything runs; `proteus down` stops it')
@@ -48,28 +49,28 @@ export function define(command: Command): void {
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      examples('proteus up', 'proteus up --data /srv/lab --mounts /mnt/a,/mnt/b --detach', 'proteus up -o ro,noexec'),
+      examples(
+        'proteus up',
+        'proteus up --data /srv/lab --mounts /mnt/a,/mnt/b --detach',
+        'proteus up --mode local,nfs -o actimeo=1  # the same files; the second mount has NFS semantics',
+        'proteus up -o ro,noexec',
+      ),
     )
     .action(up)
 }
 
 async function up(options: UpOptions): Promise<void> {
   const output = createOutput(options.json)
-  const mode = await loadMode(options.mode)
   const data = resolve(options.data)
   const table = readMountTable()
   const targets = parseDirectories(options.mounts).map((path) => realTarget(path, table))
-  const { flags, modeOptions } = resolveMountOptions(options.options, mode)
+  const arrangement = await arrange(targets, options)
   checkLayout(targets, realTarget(data, table))
   const detached = options.detach === true
   const open = await OpenLab.claim({
-    mode: mode.name,
-    hasServer: mode.serve !== undefined,
+    ...arrangement,
     data,
-    targets,
     driver: options.driver,
-    options: flags,
-    modeOptions,
     detached,
     program: DAEMON,
     ...watchful((text) => output.warn(text)),
@@ -84,7 +85,7 @@ async function up(options: UpOptions): Promise<void> {
     }
   } catch (error) {
     stop.dispose()
-    if (!stop.requested) throw await explainStart(error, `${mode.name}:${data}`)
+    if (!stop.requested) throw await explainStart(error, `local:${data}`)
     // Whoever waits to go on with a lab in the background has got none; in the foreground this is what was asked for.
     if (detached) throw new CliError('interrupted before it was ready; nothing is left running')
     sayStopped(output)
@@ -99,17 +100,31 @@ async function up(options: UpOptions): Promise<void> {
   const stopListening = detached ? () => undefined : await listen(open, output)
   output.result({
     event: 'ready',
-    mode: mode.name,
+    mode: modeOfLab(arrangement),
+    modes: modesOf(arrangement),
     mounts: targets,
     pid: lab.processes[0]?.pid,
     data,
-    url: lab.url,
+    url: mainUrl(lab.urls),
+    urls: lab.urls,
     processes: lab.processes,
   })
-  showReady(output, lab, { mode: mode.name, data, detached })
+  showReady(output, open, detached)
   if (detached) return
   await watch(open, stop, output).finally(stopListening)
   stop.dispose()
+}
+
+/** What is mounted where: each mode of `--mode` is loaded, and knows its options. */
+async function arrange(targets: readonly string[], { mode: list, options }: UpOptions) {
+  const names = list.split(',')
+  if (names.length !== 1 && names.length !== targets.length) {
+    throw usageError(`--mode has ${names.length} modes for ${targets.length} mounts: one for all, or one for each`)
+  }
+  const mounts = targets.map((target, i) => ({ target, mode: names[i] ?? names[0] ?? '' }))
+  const modes = await Promise.all([...new Set(names)].map(loadMode))
+  const served = modes.filter(({ serve }) => serve !== undefined).map(({ name }) => name)
+  return { mounts, protocols: protocolsOf(mounts, served), ...resolveLabOptions(options, modes) }
 }
 
 /** Takes what `proteus switch` asks. A lab goes without it where there can be no socket. */
@@ -128,13 +143,14 @@ async function answerSwitch(
   context: SwitchContext,
   output: Output,
 ): Promise<Switched> {
-  const from = open.plan.mode
+  const from = modeOfLab(open.plan)
   const switched = await runSwitch(open, request, context)
-  const { url, modes, processes, limitations } = switched
-  const { mode, targets } = open.plan
-  output.result({ event: 'switched', from, mode, modes, mounts: targets, url, processes })
+  const { urls, modes, processes, limitations } = switched
+  const mode = modeOfLab(open.plan)
+  const mounts = targetsIn(open.plan)
+  output.result({ event: 'switched', from, mode, modes, mounts, url: mainUrl(urls), urls, processes })
   for (const limitation of limitations) output.warn(limitation)
-  output.line(`${describeModes(modes)} (${url})`)
+  output.line(`${describeModes(modes)} (${Object.values(urls).join(' ')})`)
   return switched
 }
 
@@ -161,20 +177,18 @@ function sayStopped(output: Output): void {
   output.line('Unmounted and stopped.')
 }
 
-function showReady(
-  output: Output,
-  lab: Lab,
-  { mode, data, detached }: { mode: string; data: string; detached: boolean },
-): void {
+function showReady(output: Output, { lab, plan }: OpenLab, detached: boolean): void {
   const { bold, cyan, dim } = output.colors
   const proteus = invocation()
-  const paths = lab.mounts.map(({ target }) => shown(target))
+  const { data, mounts } = plan
+  const isMixed = new Set(mounts.map(({ mode }) => mode)).size > 1
+  const paths = mounts.map(({ target }) => shown(target))
   const [a = '', b = a] = paths
   const dataOption = shown(data) === '.proteus-data' ? '' : ` --data ${shown(data)}`
-  const other = mode === 'local' ? 'nfs' : 'local'
-  output.line(`${bold('Proteus')} ${lab.url}`)
+  const other = (mounts[1] ?? mounts[0])?.mode === 'local' ? 'nfs' : 'local'
+  output.line(`${bold('Proteus')} ${Object.values(lab.urls).join(' ')}`)
   output.line()
-  for (const path of paths) output.line(`  ${cyan(path)}`)
+  for (const [i, { mode }] of mounts.entries()) output.line(`  ${cyan(paths[i] ?? '')}${isMixed ? ` (${mode})` : ''}`)
   for (const limitation of new Set(lab.mounts.flatMap(({ limitations }) => limitations))) output.warn(limitation)
   output.line()
   output.line(`All of them show the same files. To try${detached ? '' : ', in another terminal'}:`)

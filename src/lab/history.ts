@@ -9,6 +9,7 @@ export interface Started {
   readonly scenario: string
   readonly summary: string
   readonly options?: string
+  readonly serverOptions?: Readonly<Record<string, string>>
   readonly steps: number
 }
 

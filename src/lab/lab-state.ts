@@ -2,34 +2,28 @@
 // It is written whole (a new file, renamed over the old), and claimed by linking, which only one process can.
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { ModeOption } from '../modes/mode.ts'
 import { CliError, errorCode } from '../serving/errors.ts'
 import { isAlive, type ProcessId } from '../serving/processes.ts'
-import type { Driver, MountFlags } from '../serving/serving.ts'
-
-/** How the mounts of a lab are made: what another mode's are to have in common with them. */
-export interface MountSettings {
-  readonly driver: Driver
-  readonly options: MountFlags
-  readonly modeOptions: readonly ModeOption[]
-}
+import { isLayout, isMountSettings, isObject, isStrings } from './lab-check.ts'
+import type { LabMount, LabPlan, MountSettings, Urls } from './lab-plan.ts'
 
 export interface LabProcess extends ProcessId {
   readonly role: 'server' | 'mount'
-  /** The directories it serves; of a server those that are `local` beside it. */
+  /** The directories it serves; of a server those that are mounted beside it. */
   readonly targets: readonly string[]
 }
 
 export interface LabState {
-  readonly version: 1
-  readonly mode: string
+  readonly version: 2
   /** Data directory, absolute. */
   readonly data: string
-  /** Absolute. */
-  readonly mounts: readonly string[]
+  /** All that the lab was started with: also those that are unmounted by now. */
+  readonly mounts: readonly LabMount[]
+  /** The modes that its server serves; none: it has no server. */
+  readonly protocols: readonly string[]
   readonly settings: MountSettings
-  /** Where the mounts connect to, once it is known. */
-  readonly url?: string
+  /** Where the mounts connect to, as far as it is known. */
+  readonly urls: Urls
   /** The `up` that started the lab, or the last `switch` of one that goes on without its `up`. */
   readonly owner: ProcessId
   /** The lab goes on without its owner. Otherwise its processes close by themselves when the owner is gone. */
@@ -45,14 +39,22 @@ export function isRunning(state: LabState): boolean {
   return isAlive(state.owner) || state.processes.some(isAlive)
 }
 
-/** The mounts that are `local` beside a server of the lab's mode. */
-export function localTargetsOf(state: Pick<LabState, 'processes'>): readonly string[] {
-  return state.processes.find(({ role }) => role === 'server')?.targets ?? []
+/** The mounts that its processes serve, or died of serving: those that were taken away before a switch are not. */
+export function servedMountsOf({ mounts, processes }: Pick<LabState, 'mounts' | 'processes'>): LabMount[] {
+  return mounts.filter(({ target }) => processes.some(({ targets }) => targets.includes(target)))
 }
 
-/** The directories that its processes serve, or died of serving: those whose mounts were taken away before a switch are not. */
-export function servedTargetsOf({ mounts, processes }: Pick<LabState, 'mounts' | 'processes'>): string[] {
-  return mounts.filter((target) => processes.some(({ targets }) => targets.includes(target)))
+/** The state of a lab that follows a plan from now on. Mounts that the plan has not stay as they are. */
+export function following(state: LabState, plan: LabPlan): LabState {
+  const { protocols, driver, options, modeOptions } = plan
+  const mounts = state.mounts.map((mount) => plan.mounts.find(({ target }) => target === mount.target) ?? mount)
+  return { ...state, mounts, protocols, settings: { driver, options, modeOptions } }
+}
+
+/** What the mounts follow that its processes serve. */
+export function planOf(state: Pick<LabState, 'data' | 'protocols' | 'settings' | 'mounts' | 'processes'>): LabPlan {
+  const { data, protocols, settings } = state
+  return { data, protocols, ...settings, mounts: servedMountsOf(state) }
 }
 
 /** What is written there, running or not; undefined if there is nothing. */
@@ -161,9 +163,6 @@ export function parseLab(text: string): LabState | undefined {
   return isLabState(value) ? value : undefined
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
-const isStrings = (value: unknown): boolean => Array.isArray(value) && value.every((item) => typeof item === 'string')
-
 function isProcessId(value: unknown): boolean {
   // Process 1 and "my own group" (0 and below) are never ours to signal.
   return (
@@ -183,31 +182,20 @@ function isLabProcess(value: unknown): boolean {
   )
 }
 
-export function isMountSettings(value: unknown): value is MountSettings {
-  return (
-    isObject(value) &&
-    (value.driver === 'kernel' || value.driver === 'portable') &&
-    isObject(value.options) &&
-    Array.isArray(value.modeOptions) &&
-    value.modeOptions.every(isModeOption)
-  )
-}
-
-const isModeOption = (value: unknown): boolean =>
-  isObject(value) && typeof value.name === 'string' && (value.value === undefined || typeof value.value === 'string')
-
 function isLabState(value: unknown): value is LabState {
   return (
     isObject(value) &&
-    value.version === 1 &&
-    typeof value.mode === 'string' &&
+    value.version === 2 &&
     typeof value.data === 'string' &&
-    isStrings(value.mounts) &&
+    isLayout(value) &&
     isMountSettings(value.settings) &&
-    (value.url === undefined || typeof value.url === 'string') &&
+    isUrls(value.urls) &&
     isProcessId(value.owner) &&
     typeof value.detached === 'boolean' &&
     Array.isArray(value.processes) &&
     value.processes.every(isLabProcess)
   )
 }
+
+const isUrls = (value: unknown): boolean =>
+  isObject(value) && Object.entries(value).every(([mode, url]) => typeof url === 'string' && url.startsWith(`${mode}:`))

@@ -1,39 +1,15 @@
-// A lab: the serving processes that `proteus up` starts and ends. A mode with a server gets one process for it and one
-// for each mount; a mode without one (`local`) gets a single process, which holds the volume and serves all mounts. With
-// both modes in one lab, the local mounts are in the server's process.
-import { join } from 'node:path'
-import type { ModeOption } from '../modes/mode.ts'
+// A lab: the serving processes that `proteus up` starts and ends. Which there are follows from its plan (lab-plan.ts).
 import { endProcess, signal as sendSignal, waitForEnd } from '../serving/processes.ts'
-import {
-  type Driver,
-  type Exit,
-  type MountFlags,
-  type ReadyMount,
-  type ServingProcess,
-  type ServingSpec,
-  targetsOf,
-} from '../serving/serving.ts'
+import { type Exit, type ReadyMount, type ServingProcess, type ServingSpec, targetsOf } from '../serving/serving.ts'
+import { type LabPlan, mountSpec, portsOf, serverSpec, targetsIn, type Urls, volumeUrls } from './lab-plan.ts'
 import type { LabProcess } from './lab-state.ts'
-
-export interface LabPlan {
-  readonly mode: string
-  readonly hasServer: boolean
-  /** Absolute, as are the targets. */
-  readonly data: string
-  readonly targets: readonly string[]
-  /** Those of the targets that are `local` beside a server of another mode. */
-  readonly localTargets?: readonly string[]
-  readonly driver: Driver
-  readonly options: MountFlags
-  readonly modeOptions: readonly ModeOption[]
-}
 
 /** One of a lab's processes: the server, or the one that serves a mount (its directory). */
 export type Part = 'server' | { readonly mount: string }
 
 export interface LabDependencies {
   start(spec: ServingSpec): ServingProcess
-  /** The processes are others, or the URL is known: time to write it down. */
+  /** The processes are others, or the URLs are known: time to write it down. */
   onChange(lab: Lab): void
 }
 
@@ -52,8 +28,8 @@ export interface EndOptions {
 }
 
 export interface LaunchOptions {
-  /** Where a server is to listen; 0: any free port. */
-  readonly port?: number
+  /** Where the server is to listen, by mode; otherwise on any free port. */
+  readonly ports?: Readonly<Record<string, number>>
   /** Nothing more is started once it is aborted. */
   readonly signal?: AbortSignal
 }
@@ -67,7 +43,8 @@ const ENDING_MS = 3000
 const UNREADY_MS = 2000
 
 export class Lab {
-  url: string | undefined
+  /** By mode; empty before the server has told. */
+  urls: Urls = {}
   readonly mounts: ReadyMount[] = []
   /** Resolves when no mount process is left, or one of the processes has died. */
   readonly ended: Promise<LabEnd>
@@ -108,32 +85,27 @@ export class Lab {
     }
   }
 
-  /** Takes over processes that another one has started: `url` is their server's, or names the volume. */
-  adopt(processes: readonly ServingProcess[], url: string | undefined): void {
-    this.url = url
+  /** Takes over processes that another one has started: `urls` are their server's, or name the volume. */
+  adopt(processes: readonly ServingProcess[], urls: Urls): void {
+    this.urls = urls
     for (const serving of processes) this.#add(serving)
   }
 
   /** Starts those processes of a plan that are not there. */
-  async launch(plan: LabPlan, { port = 0, signal }: LaunchOptions = {}): Promise<void> {
-    const { mode, data, driver, options, modeOptions, hasServer, localTargets = [] } = plan
+  async launch(plan: LabPlan, { ports = {}, signal }: LaunchOptions = {}): Promise<void> {
+    const hasServer = plan.protocols.length > 0
     const hasAlready = this.#started.some(({ spec }) => spec.role === 'server')
-    if (!hasServer) this.url = `${mode}:${data}`
+    if (!hasServer) this.urls = volumeUrls(plan)
     else if (!hasAlready) {
-      const beside = localTargets.length > 0 ? { beside: { targets: localTargets, driver, options } } : {}
-      const server = { role: 'server', mode, data, host: '127.0.0.1', port, ...beside } as const
-      const { url, mounts } = await this.#launch(server, signal)
-      this.url = url
+      const { urls, mounts } = await this.#launch(serverSpec(plan, ports), signal)
+      this.urls = urls
       this.mounts.push(...mounts)
     }
-    const url = this.url ?? ''
     const served = this.processes.flatMap(({ targets }) => targets)
-    const missing = plan.targets.filter((target) => !served.includes(target))
+    const missing = targetsIn(plan).filter((target) => !served.includes(target))
     const groups = hasServer ? missing.map((target) => [target]) : missing.length > 0 ? [missing] : []
     for (const targets of groups) {
-      const cache = join(data, 'cache')
-      const spec = { role: 'mount', url, targets, driver, options, modeOptions, cache } as const
-      this.mounts.push(...(await this.#launch(spec, signal)).mounts)
+      this.mounts.push(...(await this.#launch(mountSpec(plan, targets, this.urls), signal)).mounts)
     }
   }
 
@@ -206,13 +178,13 @@ export class Lab {
     await serving.exited
   }
 
-  /** Starts what `crash` has killed: the server on the same port, the mounts on the same directories. */
+  /** Starts what `crash` has killed: the server on the same ports, the mounts on the same directories. */
   async startAgain(part: Part): Promise<void> {
     const dead = this.#find(part)
     if (!this.#crashed.has(dead)) throw new Error('only what has crashed is started again')
     this.#started.splice(this.#started.indexOf(dead), 1)
     const { spec } = dead
-    await this.#launch(spec.role === 'server' ? { ...spec, port: portOf(this.url ?? '') } : spec)
+    await this.#launch(spec.role === 'server' ? onPorts(spec, portsOf(this.urls)) : spec)
   }
 
   /** The directories that a process serves. */
@@ -232,7 +204,7 @@ export class Lab {
 
   #find(part: Part): ServingProcess {
     const found = this.#started.find(({ spec }) =>
-      spec.role === 'server' ? part === 'server' : part !== 'server' && spec.targets.includes(part.mount),
+      part === 'server' ? spec.role === 'server' : targetsOf(spec).includes(part.mount),
     )
     if (found === undefined) throw new Error(`no process of this lab is ${JSON.stringify(part)}`)
     return found
@@ -283,11 +255,11 @@ function describe({ id, spec }: ServingProcess): LabProcess {
   return { ...id, role: spec.role, targets: targetsOf(spec) }
 }
 
-const isMerelyServer = ({ spec }: ServingProcess): boolean => spec.role === 'server' && targetsOf(spec).length === 0
+type ServerSpec = Extract<ServingSpec, { role: 'server' }>
 
-/** The port in a server's URL, as in `nfs://127.0.0.1:2049/export`. */
-export function portOf(url: string): number {
-  const port = /^[a-z][a-z0-9]*:\/\/[^/]*:(\d{1,5})(?=\/|$)/.exec(url)?.[1]
-  if (port === undefined) throw new Error(`${url} has no port`)
-  return Number(port)
+function onPorts(spec: ServerSpec, ports: Readonly<Record<string, number>>): ServerSpec {
+  const protocols = spec.protocols.map((protocol) => ({ ...protocol, port: ports[protocol.mode] ?? protocol.port }))
+  return { ...spec, protocols }
 }
+
+const isMerelyServer = ({ spec }: ServingProcess): boolean => spec.role === 'server' && targetsOf(spec).length === 0

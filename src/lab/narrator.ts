@@ -2,7 +2,7 @@
 // why. Events in, lines out.
 import type picocolors from 'picocolors'
 import { seconds } from './expectation.ts'
-import type { LabEvent, ScenarioEnd, StepBegun, StepSeen } from './history.ts'
+import type { LabEvent, ScenarioEnd, Started, StepBegun, StepSeen } from './history.ts'
 import type { PartName } from './scenario.ts'
 
 export type Colors = ReturnType<typeof picocolors.createColors>
@@ -30,7 +30,7 @@ export function narrate(event: LabEvent, { colors, width }: NarratorOptions): st
   switch (event.event) {
     case 'scenario': {
       const title = `${colors.bold(`${event.mode}/${event.scenario}`)}  ${event.summary}`
-      return ['', title, ...(event.options === undefined ? [] : [colors.dim(`mount options: ${event.options}`)]), '']
+      return ['', title, ...describeOptions(event).map((line) => colors.dim(line)), '']
     }
     case 'skipped':
       return ['', colors.yellow(`- ${event.mode}/${event.scenario} is skipped: ${event.reason}`)]
@@ -48,6 +48,14 @@ export function narrate(event: LabEvent, { colors, width }: NarratorOptions): st
     case 'end':
       return ['', endLine(event, colors)]
   }
+}
+
+function describeOptions({ options, serverOptions }: Started): string[] {
+  const ofServer = Object.entries(serverOptions ?? {}).map(([name, value]) => `--${name} ${value}`)
+  return [
+    ...(options === undefined ? [] : [`mount options: ${options}`]),
+    ...(ofServer.length === 0 ? [] : [`server options: ${ofServer.join(' ')}`]),
+  ]
 }
 
 function begun({ atMs, who, action, isCommand }: StepBegun, colors: Colors): string[] {

@@ -3,19 +3,19 @@
 import { makeDirectory } from '../serving/directories.ts'
 import { CliError } from '../serving/errors.ts'
 import { isAlive, type ProcessId, processNow, waitForEnd } from '../serving/processes.ts'
-import { adoptServing, type ServingSpec, type StartOptions, startServing } from '../serving/serving.ts'
+import { adoptServing, type StartOptions, startServing } from '../serving/serving.ts'
 import { shown } from '../serving/shown.ts'
 import { cleanTargets, prepareTarget } from '../serving/target.ts'
-import { Lab, type LabPlan, type Part, portOf } from './lab.ts'
+import { Lab, type Part } from './lab.ts'
+import { type LabPlan, modeOfLab, mountSpec, portsOf, serverSpec, targetsIn } from './lab-plan.ts'
 import {
   claimLab,
-  type LabProcess,
+  following,
   type LabState,
-  localTargetsOf,
   logPath,
+  planOf,
   readLab,
   removeLab,
-  servedTargetsOf,
   takeOver,
   writeLab,
 } from './lab-state.ts'
@@ -36,7 +36,7 @@ export interface LabRequest extends LabPlan {
 }
 
 /** What a command that takes over a running lab brings along. */
-export type AdoptRequest = Pick<LabRequest, 'program' | 'onBusy' | 'onCleaned' | 'hasServer'>
+export type AdoptRequest = Pick<LabRequest, 'program' | 'onBusy' | 'onCleaned'>
 
 export class OpenLab {
   readonly lab: Lab
@@ -48,35 +48,36 @@ export class OpenLab {
   #plan: LabPlan
   #switching: Promise<void> | undefined
 
-  private constructor(request: Omit<AdoptRequest, 'hasServer'>, plan: LabPlan, first: LabState) {
+  private constructor(request: AdoptRequest, plan: LabPlan, first: LabState) {
     const { program, onBusy } = request
     this.#request = request
     this.#owner = first.owner
     this.#plan = plan
-    this.#prepared = first.processes.length > 0 ? [...first.mounts] : []
+    this.#prepared = first.processes.length > 0 ? [...targetsIn(first)] : []
     this.log = logPath(plan.data)
     const options = { program, log: this.log, ...(onBusy === undefined ? {} : { onBusy }) }
     this.lab = new Lab({
       start: (spec) => startServing(spec, options),
-      onChange: ({ processes, url }) =>
-        writeLab({ ...first, ...stateOf(this.#plan), processes, ...(url === undefined ? {} : { url }) }),
+      onChange: ({ processes, urls }) => writeLab({ ...following(first, this.#plan), processes, urls }),
     })
   }
 
   /** Makes the data directory and claims it; fails with a message for people if a lab runs there. Starts nothing. */
   static async claim(request: LabRequest): Promise<OpenLab> {
-    const { data, targets, detached } = request
+    const { data, mounts, protocols, driver, options, modeOptions, detached } = request
     makeDirectory(data, 0o700)
     const owner = processNow(process.pid)
     if (owner === undefined) throw new CliError('/proc is not mounted: it is needed to tell processes apart')
     const first: LabState = {
-      version: 1,
+      version: 2,
       data,
-      mounts: targets,
+      mounts,
+      protocols,
+      settings: { driver, options, modeOptions },
+      urls: {},
       owner,
       detached,
       processes: [],
-      ...stateOf(request),
     }
     await waitForOrphans(data)
     if (!claimLab(first)) throw new CliError(describeRunning(data))
@@ -85,18 +86,19 @@ export class OpenLab {
 
   /** Takes over a lab that goes on without its owner. Fails with a message for people if somebody else has it. */
   static adopt(old: LabState, request: AdoptRequest): OpenLab {
-    const { data, mode, settings } = old
     const owner = processNow(process.pid)
     const state = owner && takeOver(old, owner)
-    if (state === undefined) throw new CliError(`another command is at work on the lab on ${shown(data)}: try again`)
-    const localTargets = localTargetsOf(old)
-    const targets = servedTargetsOf(old)
-    const plan: LabPlan = { mode, data, targets, localTargets, hasServer: request.hasServer, ...settings }
+    if (state === undefined) {
+      throw new CliError(`another command is at work on the lab on ${shown(old.data)}: try again`)
+    }
+    const plan = planOf(state)
     const open = new OpenLab(request, plan, state)
-    open.lab.adopt(
-      state.processes.filter(isAlive).map((process) => adoptServing(process, specOf(process, plan, state.url))),
-      state.url,
-    )
+    const adopted = state.processes.filter(isAlive).map((process) => {
+      const { role, targets } = process
+      const spec = role === 'mount' ? mountSpec(plan, targets, state.urls) : serverSpec(plan, portsOf(state.urls))
+      return adoptServing(process, spec)
+    })
+    open.lab.adopt(adopted, state.urls)
     return open
   }
 
@@ -112,7 +114,7 @@ export class OpenLab {
   /** Mounts. If that fails, nothing of the lab is left. */
   async start(): Promise<void> {
     try {
-      await this.#prepare(this.#plan.targets)
+      await this.#prepare(targetsIn(this.#plan))
       await this.lab.start(this.#plan)
     } catch (error) {
       await this.abandon()
@@ -176,18 +178,6 @@ export class OpenLab {
   }
 }
 
-function stateOf({ mode, driver, options, modeOptions }: LabPlan): Pick<LabState, 'mode' | 'settings'> {
-  return { mode, settings: { driver, options, modeOptions } }
-}
-
-/** What a process was told to do when it was started. */
-function specOf({ role, targets }: LabProcess, plan: LabPlan, url = ''): ServingSpec {
-  const { mode, data, driver, options, modeOptions } = plan
-  if (role === 'mount') return { role, url, targets, driver, options, modeOptions }
-  const beside = targets.length > 0 ? { beside: { targets, driver, options } } : {}
-  return { role, mode, data, host: '127.0.0.1', port: url === '' ? 0 : portOf(url), ...beside }
-}
-
 /** A lab whose owner was killed closes by itself; that may take a moment. */
 async function waitForOrphans(data: string): Promise<void> {
   const old = readLab(data)
@@ -199,7 +189,9 @@ function describeRunning(data: string): string {
   const state = readLab(data)
   const stop = `\`proteus down --data ${shown(data)}\` stops it`
   if (state === undefined || state.processes.length === 0) return `a lab is being started on ${shown(data)}: ${stop}`
-  const mounts = state.mounts.map((path) => shown(path)).join(', ')
+  const mounts = targetsIn(state)
+    .map((path) => shown(path))
+    .join(', ')
   const pids = state.processes.map(({ pid }) => pid).join(', ')
-  return `a ${state.mode} lab runs on ${shown(data)} already, mounted on ${mounts} (process ${pids}): ${stop}`
+  return `a ${modeOfLab(state)} lab runs on ${shown(data)} already, mounted on ${mounts} (process ${pids}): ${stop}`
 }

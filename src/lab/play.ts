@@ -13,14 +13,16 @@ import type { History, ScenarioEnd } from './history.ts'
 import { type LabRequest, OpenLab } from './open-lab.ts'
 import { RealStage, realClock } from './real-stage.ts'
 import { runScenario } from './run-scenario.ts'
-import { findMistakes, type Scenario } from './scenario.ts'
+import { findMistakes, MOUNTS, modesOfMounts, type Scenario } from './scenario.ts'
 
 /** How long a lab has to close in peace before it is killed, in milliseconds. */
 const CLOSE_MS = 10_000
 
 export interface PlayRequest
-  extends Pick<LabRequest, 'mode' | 'hasServer' | 'driver' | 'options' | 'modeOptions' | 'program'> {
+  extends Pick<LabRequest, 'protocols' | 'driver' | 'options' | 'modeOptions' | 'serverOptions' | 'program'> {
   readonly scenario: Scenario
+  /** Whose scenario it is. */
+  readonly mode: string
   /** Where the lab is to be, absolute; empty or not there. Absent: in a temporary directory, which goes with it. */
   readonly directory?: string
   /** The lab goes on when the scenario is over. */
@@ -42,18 +44,20 @@ export interface Played {
 }
 
 export async function play(request: PlayRequest): Promise<Played> {
-  const { scenario, mode, hasServer, signal, keep } = request
-  const mistakes = findMistakes(scenario, request)
+  const { scenario, mode, protocols, signal, keep } = request
+  const modes = modesOfMounts(scenario, mode)
+  const served = MOUNTS.filter((name) => protocols.includes(modes[name]))
+  const mistakes = findMistakes(scenario, { served })
   if (mistakes.length > 0) throw new Error(`scenario ${mode}/${scenario.name}: ${mistakes.join('; ')}`)
   signal.throwIfAborted()
   const data = makePlace(request.directory)
   const mounts = { A: join(data, 'a'), B: join(data, 'b') }
   let kept = false
   try {
-    const { driver, options, modeOptions, program } = request
-    const targets = Object.values(mounts)
-    const plan = { mode, hasServer, data, targets, driver, options, modeOptions, program }
-    const open = await OpenLab.claim({ ...plan, detached: keep })
+    const { driver, options, modeOptions, serverOptions = {}, program } = request
+    const planned = MOUNTS.map((name) => ({ target: mounts[name], mode: modes[name] }))
+    const plan = { data, mounts: planned, protocols, driver, options, modeOptions, serverOptions }
+    const open = await OpenLab.claim({ ...plan, program, detached: keep })
     request.onLab(() => open.lab.kill())
     const stop = () => void open.lab.stop()
     signal.addEventListener('abort', stop)
@@ -77,7 +81,7 @@ export async function play(request: PlayRequest): Promise<Played> {
       signal.throwIfAborted()
       open.lab.release()
       kept = true
-      return { ...ended, kept: { data, mounts: targets } }
+      return { ...ended, kept: { data, mounts: Object.values(mounts) } }
     } finally {
       if (!kept) await close(open, stage)
     }

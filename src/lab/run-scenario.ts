@@ -55,9 +55,12 @@ class Run {
   }
 
   async play(): Promise<ScenarioEnd | 'late'> {
-    const { name, summary, options, steps } = this.#scenario
+    const { name, summary, options, serverOptions, steps } = this.#scenario
     const { mode, history } = this.#options
-    const withOptions = options === undefined ? {} : { options }
+    const withOptions = {
+      ...(options === undefined ? {} : { options }),
+      ...(serverOptions === undefined ? {} : { serverOptions }),
+    }
     history.record({ event: 'scenario', mode, scenario: name, summary, ...withOptions, steps: steps.length })
     let failed: number | undefined
     for (const [i, step] of steps.entries()) {

@@ -2,9 +2,10 @@
 // to write one.
 import type { Expectation } from './expectation.ts'
 
-export type MountName = 'A' | 'B'
+export const MOUNTS = ['A', 'B'] as const
+export type MountName = (typeof MOUNTS)[number]
 
-/** What can be killed: the server, or the process that serves a mount (in a mode without server: every mount). */
+/** What can be killed: the server, or the process that serves a mount (without a server: every mount). */
 export type PartName = 'server' | MountName
 
 interface Reasoned {
@@ -59,8 +60,12 @@ export interface Scenario {
   readonly name: string
   /** One line: what it shows. */
   readonly summary: string
+  /** The mode of each mount, if not both are of the mode that the scenario belongs to. */
+  readonly modes?: Readonly<Record<MountName, string>>
   /** Mount options of both mounts, as after `-o`: what makes a mode's time-outs short. */
   readonly options?: string
+  /** What the server is told, as by options of `proteus serve`: the value of each. */
+  readonly serverOptions?: Readonly<Record<string, string>>
   /** Where one of these is missing, the scenario is skipped with the reason. */
   readonly needs?: readonly Need[]
   /** How long a step may take; default in run-scenario.ts. */
@@ -68,15 +73,26 @@ export interface Scenario {
   readonly steps: readonly Step[]
 }
 
-/** What is wrong with a scenario as a text: words that make no sense in their place. Empty if it can be played. */
-export function findMistakes(scenario: Scenario, { hasServer }: { readonly hasServer: boolean }): string[] {
+/** `mode`: the one that the scenario belongs to. */
+export const modesOfMounts = ({ modes }: Scenario, mode: string): Readonly<Record<MountName, string>> =>
+  modes ?? { A: mode, B: mode }
+
+/**
+ * What is wrong with a scenario as a text: words that make no sense in their place. Empty if it can be played. `served`: the
+ * mounts that have a server.
+ */
+export function findMistakes(scenario: Scenario, { served }: { readonly served: readonly MountName[] }): string[] {
   const mistakes: string[] = []
   const running = new Set<string>()
   const down = new Set<PartName>()
-  /** Mounts of a mode without server go and come together. */
-  const same = (part: PartName): PartName => (hasServer || part === 'server' ? part : 'A')
+  const hasServer = served.length > 0
+  /** The process behind it: mounts of a mode without server are where the files are. */
+  const same = (part: PartName): PartName =>
+    part === 'server' || served.includes(part) ? part : hasServer ? 'server' : 'A'
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(scenario.name)) mistakes.push(`${scenario.name} is not a name`)
   if (scenario.steps.length === 0) mistakes.push('there are no steps')
+  if (scenario.serverOptions !== undefined && !hasServer)
+    mistakes.push('there is no server that could be told anything')
   for (const [i, step] of scenario.steps.entries()) {
     const wrong = (what: string) => mistakes.push(`step ${i + 1}: ${what}`)
     if (step.why.trim() === '') wrong('it does not say why')
@@ -95,7 +111,7 @@ export function findMistakes(scenario: Scenario, { hasServer }: { readonly hasSe
         if (!running.delete(step.job)) wrong(`no job ${step.job} runs`)
         break
       case 'network':
-        if (!hasServer) wrong('the mode has no network')
+        if (!served.includes(step.on)) wrong('the mode has no network')
         break
       case 'crash':
         if (step.part === 'server' && !hasServer) wrong('the mode has no server')

@@ -4,8 +4,9 @@ import { chmodSync, closeSync, openSync, rmSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { CliError, errorCode } from '../serving/errors.ts'
-import type { LabPlan } from './lab.ts'
-import { isMountSettings, type LabProcess } from './lab-state.ts'
+import { isLayout, isMountSettings } from './lab-check.ts'
+import type { LabPlan, Urls } from './lab-plan.ts'
+import type { LabProcess } from './lab-state.ts'
 
 const SOCKET = 'lab.sock'
 /** Longest line, in characters. Directories and options fit, and what more there is would be somebody else's. */
@@ -18,7 +19,7 @@ export interface SwitchRequest {
 
 /** How the lab is afterwards. */
 export interface Switched {
-  readonly url: string | undefined
+  readonly urls: Urls
   /** The mode of each mount. */
   readonly modes: Readonly<Record<string, string>>
   readonly processes: readonly LabProcess[]
@@ -145,16 +146,7 @@ function parseRequest(line: string): ToOwner | undefined {
 
 function isRequest(value: object): value is SwitchRequest {
   const { plan, force } = value as Partial<SwitchRequest>
-  const arePaths = (list: unknown): boolean =>
-    Array.isArray(list) && list.every((path) => typeof path === 'string' && path.startsWith('/'))
-  return (
-    typeof force === 'boolean' &&
-    isMountSettings(plan) &&
-    typeof (plan as Partial<LabPlan>).mode === 'string' &&
-    typeof (plan as Partial<LabPlan>).hasServer === 'boolean' &&
-    arePaths((plan as Partial<LabPlan>).targets) &&
-    arePaths((plan as Partial<LabPlan>).localTargets ?? [])
-  )
+  return typeof force === 'boolean' && isMountSettings(plan) && isLayout(plan)
 }
 
 function readLines(socket: Socket, take: (line: string) => void): void {

@@ -1,8 +1,19 @@
 // Other semantics on the directories of a running lab: its mounts are taken away, its processes end, those of the new
-// mode start. What fails on the way is undone: the mode before comes back, on the same directories and the same port.
+// plan start. What fails on the way is undone: the mode before comes back, on the same directories and the same ports.
 import { isDeepStrictEqual } from 'node:util'
 import { CliError } from '../serving/errors.ts'
-import { type Lab, type LabPlan, type LaunchOptions, portOf } from './lab.ts'
+import type { Lab, LaunchOptions } from './lab.ts'
+import {
+  besideIn,
+  isSameSet,
+  type LabMount,
+  type LabPlan,
+  modeOfLab,
+  modesOf,
+  optionsOf,
+  portsOf,
+  targetsIn,
+} from './lab-plan.ts'
 import type { LabProcess } from './lab-state.ts'
 
 /** How long a process has to close in peace, in milliseconds. An NFS client may wait 5 s for its server. */
@@ -31,27 +42,42 @@ export interface Switching {
   use(plan: LabPlan): void
 }
 
-type Arrangement = Pick<LabPlan, 'mode' | 'options' | 'localTargets'>
+export interface Moving {
+  /** The mounts that are made anew. */
+  readonly targets: readonly string[]
+  /** The process that has the volume is another afterwards. */
+  readonly restarts: boolean
+}
+
+type Arrangement = Pick<LabPlan, 'mounts' | 'protocols' | 'options' | 'modeOptions'>
 
 /**
- * Which of the plan's mounts are made anew, and whether the process that has the files is, too: it stays if its mode and
- * the mounts in it do. Then those mounts stay, too.
+ * What has to move: mounts whose mode or options change, and those in the process that has the volume, if that does not
+ * stay. A mount that has a process of its own outlives a restart of its server, as it outlives a crash.
  */
-export function movingIn(before: Arrangement, plan: Arrangement & Pick<LabPlan, 'targets'>) {
-  const local = plan.localTargets ?? []
-  const everything =
-    plan.mode !== before.mode ||
-    !isDeepStrictEqual(new Set(local), new Set(before.localTargets)) ||
-    (local.length > 0 && !isDeepStrictEqual(plan.options, before.options))
-  return { everything, targets: everything ? plan.targets : plan.targets.filter((target) => !local.includes(target)) }
+export function movingIn(before: Arrangement, plan: Arrangement): Moving {
+  const beside = besideIn(plan)
+  const isSameOptions = isDeepStrictEqual(plan.options, before.options)
+  const restarts =
+    !isSameSet(plan.protocols, before.protocols) ||
+    !isSameSet(beside, besideIn(before)) ||
+    (beside.length > 0 && !isSameOptions)
+  const modes = modesOf(before)
+  const isMoving = ({ target, mode }: LabMount): boolean =>
+    mode !== modes[target] ||
+    !isSameOptions ||
+    !isDeepStrictEqual(optionsOf(plan, mode), optionsOf(before, mode)) ||
+    (restarts && !plan.protocols.includes(mode))
+  return { restarts, targets: targetsIn({ mounts: plan.mounts.filter(isMoving) }) }
 }
 
 /** Rejects with an error for people; then the lab is as it was before, or lost. */
 export async function switchLab(switching: Switching, options: SwitchOptions): Promise<void> {
   const { lab, before, plan, prepare, use } = switching
   const { force, signal } = options
-  const port = before.hasServer && lab.url !== undefined ? portOf(lab.url) : 0
-  const { targets, everything } = movingIn(before, plan)
+  const ports = portsOf(lab.urls)
+  const { targets, restarts } = movingIn(before, plan)
+  const isMoving = (process: LabProcess): boolean => process.targets.some((target) => targets.includes(target))
   /** Processes that a way back has to replace. */
   let isBroken = (_process: LabProcess): boolean => false
   try {
@@ -62,18 +88,18 @@ export async function switchLab(switching: Switching, options: SwitchOptions): P
       isBroken = (process) => process.targets.includes(target) || known(process)
     }
     signal?.throwIfAborted()
-    isBroken = ({ role }) => role === 'mount' || everything
+    isBroken = (process) => (process.role === 'server' ? restarts : isMoving(process))
     // Mounts that are gone end their processes by themselves.
-    await end(({ role }) => role === 'mount', !force)
-    if (everything) await end(({ role }) => role === 'server')
-    // Who has mounted the server besides finds it again.
-    await start(plan, { port: plan.mode === before.mode ? port : 0, ...(signal === undefined ? {} : { signal }) })
+    await end((process) => process.role === 'mount' && isMoving(process), !force)
+    if (restarts) await end(({ role }) => role === 'server')
+    // Whoever has mounted the server besides, and the mounts that stay, find it again.
+    await start(plan, { ports, ...(signal === undefined ? {} : { signal }) })
   } catch (error) {
     // Whoever stops the lab meanwhile wants no mode at all.
     if (lab.stopping) throw error
     await goBack(error)
     throw signal?.aborted
-      ? new CliError(`interrupted: the mounts are ${before.mode}, as before`, { cause: error })
+      ? new CliError(`interrupted: the mounts are ${modeOfLab(before)}, as before`, { cause: error })
       : error
   }
 
@@ -84,7 +110,7 @@ export async function switchLab(switching: Switching, options: SwitchOptions): P
   async function start(wanted: LabPlan, launch: LaunchOptions): Promise<void> {
     launch.signal?.throwIfAborted()
     const served = lab.processes.flatMap((process) => process.targets)
-    for (const target of wanted.targets.filter((one) => !served.includes(one))) {
+    for (const target of targetsIn(wanted).filter((one) => !served.includes(one))) {
       const names = await prepare(target)
       if (names.length > 0) options.onHidden?.(target, names)
     }
@@ -93,13 +119,14 @@ export async function switchLab(switching: Switching, options: SwitchOptions): P
   }
 
   async function goBack(cause: unknown): Promise<void> {
-    const old = { ...before, targets: plan.targets }
+    const wanted = targetsIn(plan)
+    const old = { ...before, mounts: before.mounts.filter(({ target }) => wanted.includes(target)) }
     try {
       await end(isBroken)
       try {
-        await start(old, { port })
+        await start(old, { ports })
       } catch {
-        // Its port may be somebody else's by now.
+        // A port may be somebody else's by now.
         await end(() => true)
         await start(old, {})
       }
@@ -107,7 +134,9 @@ export async function switchLab(switching: Switching, options: SwitchOptions): P
       await end(() => true)
       lab.lose()
       const why = [cause, error].map((one) => (one instanceof Error ? one.message : String(one)))
-      throw new CliError(`${why[0]}; mode ${before.mode} could not be started again either: ${why[1]}; the lab is over`)
+      throw new CliError(
+        `${why[0]}; mode ${modeOfLab(before)} could not be started again either: ${why[1]}; the lab is over`,
+      )
     }
   }
 }

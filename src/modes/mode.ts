@@ -26,6 +26,10 @@ export interface Address {
   readonly path: string
 }
 
+/** As it stands in a URL. */
+export const authorityOf = ({ host, port }: Required<Host>): string =>
+  `${host.includes(':') ? `[${host}]` : host}:${port}`
+
 /**
  * One option that is the mode's own: of a mount, which mount(8) does not know (`-o noac,actimeo=3`), or of its server
  * (`--export …`). A plain object: it travels as JSON.
@@ -72,7 +76,7 @@ export interface Connection {
 
 /** The server half at work. */
 export interface RunningServer {
-  /** Absent: nothing can be mounted beside. */
+  /** What it serves. Absent: no other server can serve it as well, and nothing can be mounted beside. */
   readonly volume?: Volume
   /** The URL that clients connect to, with the port that it really listens on. */
   readonly url: string
@@ -88,6 +92,11 @@ export interface ServeRequest {
   readonly port: number
   /** Those that `serverOptions` lists, in order, each as often as it was given. */
   readonly options: readonly ModeOption[]
+  /**
+   * That of the data directory, if another server in this process has it open, which closes it after this one. Absent:
+   * this server opens it and closes it.
+   */
+  readonly volume?: Volume
 }
 
 /** An option that `proteus serve <mode>` has for this mode alone. */
@@ -97,6 +106,8 @@ export interface ServerOption {
   readonly summary: string
   /** What may follow `proteus serve <mode>`. */
   readonly examples: readonly string[]
+  /** Its value is a path: the server gets an absolute one. */
+  readonly isPath?: true
 }
 
 export interface Mode {

@@ -29,15 +29,21 @@ export type ServingSpec =
     }
   | {
       readonly role: 'server'
-      readonly mode: string
+      /** What it serves the one volume with; the first opens it. At least one. */
+      readonly protocols: readonly ServedProtocol[]
       readonly data: string
       readonly host: string
-      readonly port: number
-      /** The mode's own; absent: none. */
-      readonly options?: readonly ModeOption[]
       /** Mounts of mode `local` in the server's own process, which has the files. */
       readonly beside?: MountsBeside
     }
+
+export interface ServedProtocol {
+  readonly mode: string
+  /** 0: any free port. */
+  readonly port: number
+  /** The mode's own; absent: none. */
+  readonly options?: readonly ModeOption[]
+}
 
 export interface MountsBeside {
   readonly targets: readonly string[]
@@ -58,7 +64,8 @@ export interface ReadyMount {
 
 /** What a serving process tells its parent. */
 export type ServingMessage =
-  | { readonly type: 'ready'; readonly mounts: readonly ReadyMount[]; readonly url: string }
+  /** `urls`: of a server what clients connect to, by mode; otherwise what is mounted. */
+  | { readonly type: 'ready'; readonly mounts: readonly ReadyMount[]; readonly urls: Readonly<Record<string, string>> }
   | { readonly type: 'failed'; readonly message: string }
   /** A mount that was in use when it was to end: taken out of sight, the programs keep what they have open. */
   | { readonly type: 'busy'; readonly target: string; readonly users: readonly string[] }
@@ -125,11 +132,10 @@ const LOOK_MS = 50
 
 /** A serving process that another command has started and released: how it ended only its parent would have heard. */
 export function adoptServing(id: ProcessId, spec: ServingSpec): ServingProcess {
-  const url = spec.role === 'mount' ? spec.url : ''
   return {
     id,
     spec,
-    ready: Promise.resolve({ type: 'ready', url, mounts: [] }),
+    ready: Promise.resolve({ type: 'ready', urls: {}, mounts: [] }),
     exited: endOf(id),
     release: () => undefined,
   }

@@ -44,6 +44,7 @@ describe('proteus demo', () => {
     expect(all.stdout).toMatch(/^local\n {2}seen-at-once +what happens on A/)
     expect(all.stdout).toMatch(/npx proteus demo local seen-at-once +# plays one/)
     expect(all.stdout).toMatch(/\nnfs\n {2}stale-stat +stat on B/)
+    expect(all.stdout).toMatch(/\nafs\n {2}session-semantics +what A writes/)
     const local = await cli.run('demo', 'local', '--list')
     expect(local.stdout).toMatch(/^local\n {2}seen-at-once +what happens on A/)
     expect(local.stdout).not.toContain('stale-stat')
@@ -61,7 +62,7 @@ describe('proteus demo', () => {
     expect(await cli.run('demo', 'stale-stat')).toEqual({
       code: 2,
       stdout: '',
-      stderr: 'proteus: mode "stale-stat" has no scenarios; there are some for local, nfs\n',
+      stderr: 'proteus: mode "stale-stat" has no scenarios; there are some for local, nfs, afs\n',
     })
   })
 
@@ -118,6 +119,13 @@ describe('with a mode that has a server', () => {
 
   test('servers, networks and mounts fail and come back one by one', async () => {
     const { code, stdout, stderr } = await cli.run('demo', 'board', 'outage', '--json')
+    expect(parseLines(stdout).filter(({ ok }) => ok === false)).toEqual([])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    nothingIsLeft()
+  })
+
+  test('a scenario may have a mode for each mount', async () => {
+    const { code, stdout, stderr } = await cli.run('demo', 'board', 'mixed', '--json')
     expect(parseLines(stdout).filter(({ ok }) => ok === false)).toEqual([])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     nothingIsLeft()

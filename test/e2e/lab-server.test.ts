@@ -6,7 +6,7 @@ import { makeBoardCli } from '../support/board-cli.ts'
 import { Cli, parseLines, ready } from '../support/cli.ts'
 import { mountsUnder } from '../support/mounts.ts'
 import { ended, killNow } from '../support/processes.ts'
-import { run, shell } from '../support/run.ts'
+import { run, shell, start } from '../support/run.ts'
 import { scratch } from '../support/targets.ts'
 
 let main: string
@@ -20,9 +20,9 @@ beforeEach(() => {
 })
 afterEach(() => cli.cleanUp())
 
-async function up(): Promise<LabState> {
+async function up(): Promise<Pick<LabState, 'processes'> & { readonly url: string }> {
   const [line] = await cli.json('up', '--mode', 'board', ...cli.lab, '--detach')
-  return line as unknown as LabState
+  return line as unknown as Awaited<ReturnType<typeof up>>
 }
 
 test('up starts a server and a process for each mount, and down ends exactly these', async () => {
@@ -43,7 +43,7 @@ test('up starts a server and a process for each mount, and down ends exactly the
   expect(await cli.json('net', cli.b)).toEqual([{ mount: cli.b, network: 'up' }])
   expect((await cli.run('net', cli.a, 'sideways')).stderr).toMatch(/"sideways" is no setting of the network/)
 
-  const other = await cli.json('mount', lab.url ?? '', 'c')
+  const other = await cli.json('mount', lab.url, 'c')
   expect(other[0]).toMatchObject({ event: 'ready', mode: 'board', url: lab.url })
   expect(await run('cat', [join(cli.folder, 'c/note')])).toBe('hello\n')
 
@@ -84,6 +84,63 @@ test('in the foreground the death of the server ends the lab, and is told', asyn
   expect(stderr).toMatch(/^proteus: the server \(\d+\) died: SIGKILL; the mounts are cleaned/)
   expect(mountsUnder(cli.folder)).toEqual([])
   expect(cli.processes()).toEqual([])
+})
+
+test('up with a mode for each mount: one server has the files, and each mount its own semantics', async () => {
+  const [lab] = await cli.json('up', '--mode', 'local,nfs', '-o', 'actimeo=600', ...cli.lab, '--detach')
+  expect(lab).toMatchObject({
+    mode: 'nfs',
+    modes: { [cli.a]: 'local', [cli.b]: 'nfs' },
+    processes: [
+      { role: 'server', targets: [cli.a] },
+      { role: 'mount', targets: [cli.b] },
+    ],
+  })
+  await shell('echo one > "$1/f"; stat "$2/f"; echo three >> "$1/f"; test "$(stat -c %s "$2/f")" = 4', {
+    args: [cli.a, cli.b],
+  })
+  expect(await run('cat', [join(cli.b, 'f')])).toBe('one\nthree\n')
+  const [status] = await cli.json('status', '--data', cli.data)
+  expect(status).toMatchObject({ well: true, mounts: [{ status: { mode: 'local' } }, { status: { mode: 'nfs' } }] })
+  expect((await cli.run('status', '--data', cli.data)).stdout).toMatch(/^nfs lab on data\n(.*\n)* .* a +local, since /)
+  await cli.json('down', '--data', cli.data)
+  expect(mountsUnder(cli.folder)).toEqual([])
+  expect(cli.processes()).toEqual([])
+})
+
+test('up refuses modes that do not fit the mounts, or each other', async () => {
+  const up = (...args: string[]) => cli.run('up', ...cli.lab, ...args)
+  const three = await up('--mode', 'local,nfs,nfs')
+  expect(three).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/--mode has 3 modes for 2 mounts: one for all/),
+  })
+  const unknown = await up('--mode', 'local,', '--json')
+  expect(unknown).toMatchObject({ code: 2, stderr: expect.stringMatching(/there is no mode ""/) })
+  const option = await up('--mode', 'local,nfs', '-o', 'actimeo=x')
+  expect(option).toMatchObject({ code: 2, stderr: expect.stringMatching(/^proteus: .*actimeo=[^;]*\n$/) })
+  const foreign = await up('--mode', 'nfs,board')
+  expect(foreign).toMatchObject({ code: 1, stderr: 'proteus: beside this server there can be no mode board\n' })
+  expect(mountsUnder(cli.folder)).toEqual([])
+  expect(cli.processes()).toEqual([])
+})
+
+test('a second mode that cannot be had leaves the first as it is, and what is open there', async () => {
+  const [lab] = await cli.json('up', '--mode', 'board', ...cli.lab, '--detach')
+  await shell('echo hello > "$1/note"', { args: [cli.a] })
+  const [, a] = cli.serving()
+  const holder = start('sh', ['-c', 'exec 3< note; echo open; sleep 50'], { cwd: cli.a })
+  try {
+    await new Promise((resolve) => holder.child.stdout?.once('data', resolve))
+    const failed = await cli.run('switch', 'nfs', 'b', '--data', cli.data)
+    expect(failed).toMatchObject({ code: 1, stderr: 'proteus: beside this server there can be no mode nfs\n' })
+    const [after] = await cli.json('status', '--data', cli.data)
+    expect(after).toMatchObject({ well: true, url: lab?.url })
+    expect(cli.serving()).toContain(a)
+    expect(await run('cat', [join(cli.b, 'note')])).toBe('hello\n')
+  } finally {
+    holder.child.kill('SIGKILL')
+  }
 })
 
 test('serve runs the server alone', async () => {

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Cli, parseLines, ready, until } from '../support/cli.ts'
 import { mountsUnder } from '../support/mounts.ts'
@@ -176,6 +177,52 @@ describe('a lab in the background', () => {
     ])
     expect(mountsUnder(cli.folder)).toEqual([])
     expect(cli.processes()).toEqual([])
+  })
+
+  test('an nfs mount outlives what makes its server begin anew, with what programs have open there', async () => {
+    await cli.json('switch', 'nfs', '--data', cli.data)
+    await shell('echo hello > "$1/f"', { args: [cli.a] })
+    const script = `
+import fcntl, os, sys
+f = os.open(sys.argv[1], os.O_RDWR | os.O_APPEND)
+fcntl.lockf(f, fcntl.LOCK_EX)
+print("open", flush=True)
+sys.stdin.readline()
+os.write(f, b"world\\n")
+os.fsync(f)
+print(os.pread(f, 100, 0), flush=True)
+sys.stdin.readline()`
+    const holder = spawn('python3', ['-c', script, join(cli.a, 'f')])
+    let said = ''
+    holder.stdout.on('data', (chunk: Buffer) => {
+      said += chunk
+    })
+    try {
+      await until(() => said.includes('open'))
+      const [server = 0, mount = 0] = cli.serving()
+      const [switched] = await cli.json('switch', 'local', 'b', '--data', cli.data)
+      expect(switched).toMatchObject({ mounts: [cli.b], modes: { [cli.a]: 'nfs', [cli.b]: 'local' } })
+      expect(cli.serving()).toContain(mount)
+      expect(cli.serving()).not.toContain(server)
+      holder.stdin.write('\n')
+      await until(() => said.includes('world'))
+      expect(said).toContain('hello\\nworld')
+      expect(await run('cat', [join(cli.b, 'f')])).toBe('hello\nworld\n')
+      // Its lock is the server's again once it has been reclaimed.
+      const lockType = `
+import fcntl, struct, sys
+asked = struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0)
+print(struct.unpack("hhqqi", fcntl.fcntl(open(sys.argv[1], "r+"), fcntl.F_GETLK, asked))[0] == fcntl.F_WRLCK)`
+      while ((await run('python3', ['-c', lockType, join(cli.b, 'f')])) !== 'True\n') await delay(50)
+
+      // The other way round it goes on, too.
+      expect(await cli.json('switch', 'nfs', 'b', '--data', cli.data)).toMatchObject([{ mounts: [cli.b] }])
+      expect(cli.serving()).toContain(mount)
+      expect(holder.exitCode).toBeNull()
+    } finally {
+      holder.kill('SIGKILL')
+    }
+    expect(await modes()).toEqual(['nfs', 'nfs', 'nfs'])
   })
 
   test('open files, working directories and mappings are told, and nothing is changed', async () => {

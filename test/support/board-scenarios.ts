@@ -73,4 +73,28 @@ const hasty = scenario({
   ],
 })
 
-export const boardScenarios: readonly Scenario[] = [outage, wrong, long, hasty]
+const mixed = scenario({
+  name: 'mixed',
+  summary: 'a mode for each mount, and the files in one server',
+  modes: { A: 'local', B: 'nfs' },
+  options: 'actimeo=600',
+  steps: [
+    A.run('echo old > note', done, 'A is where the files are'),
+    B.run('cat note', oldValue, 'B asks the server that has them'),
+    A.run('stat -c %U .proteus/status > /dev/null && grep -q "^mode: *local" .proteus/status', done, 'a mode'),
+    B.run('grep -q "^mode: *nfs" .proteus/status', done, 'and another one'),
+    server.crash('kill -9'),
+    A.run('cat note', fails('ENOTCONN'), 'its process was the server'),
+    B.start('reader', 'cat note', 'there is nobody to ask'),
+    job('reader').waits('a hard mount waits'),
+    server.startAgain('on the same port, with the mount beside it'),
+    job('reader').ends(oldValue, 'and goes on'),
+    A.run('cat note', oldValue, 'A is back'),
+    A.crash('kill -9 of the same process'),
+    A.startAgain('once more'),
+    A.run('echo new > note', done, 'and all is as before'),
+    B.run('cat note', newValue, 'an open asks the server'),
+  ],
+})
+
+export const boardScenarios: readonly Scenario[] = [outage, wrong, long, hasty, mixed]

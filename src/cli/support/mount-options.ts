@@ -1,6 +1,7 @@
 // `-o` options under the names that mount(8) and mount.fuse(8) give them. What they do not know is for the mode to know.
 import { existsSync, readFileSync } from 'node:fs'
 import type { MountFlags } from '../../fuse/mount.ts'
+import type { MountSettings } from '../../lab/lab-plan.ts'
 import { type Mode, type ModeOption, ModeOptionError } from '../../modes/mode.ts'
 import { CliError, usageError } from '../exit.ts'
 
@@ -64,11 +65,10 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
   return { flags, modeOptions }
 }
 
+type OptionChecker = Pick<Mode, 'name' | 'checkOptions'>
+
 /** Throws a usage error unless the mode knows these options and finds them in order. */
-export function checkModeOptions(
-  mode: Pick<Mode, 'name' | 'checkOptions'>,
-  options: ParsedMountOptions['modeOptions'],
-): void {
+export function checkModeOptions(mode: OptionChecker, options: ParsedMountOptions['modeOptions']): void {
   const [first] = options
   if (first === undefined) return
   if (mode.checkOptions === undefined) {
@@ -101,8 +101,57 @@ export function withDefaults(flags: MountFlags, { root, fuseConf }: { root: bool
 export function resolveMountOptions(lists: readonly string[], mode: Mode): ParsedMountOptions {
   const { flags, modeOptions } = parseMountOptions(lists)
   checkModeOptions(mode, modeOptions)
+  return { flags: withDefaultsHere(flags), modeOptions }
+}
+
+/** The same for a lab with mounts of these modes. */
+export function resolveLabOptions(
+  lists: readonly string[],
+  modes: readonly Mode[],
+): Pick<MountSettings, 'options' | 'modeOptions'> {
+  const { flags, modeOptions } = parseMountOptions(lists)
+  return { options: withDefaultsHere(flags), modeOptions: shareModeOptions(modeOptions, modes) }
+}
+
+/** Each of several modes gets the options that it knows, in order. Throws a usage error for one that none knows. */
+export function shareModeOptions(
+  options: readonly ModeOption[],
+  modes: readonly OptionChecker[],
+): MountSettings['modeOptions'] {
+  const [first] = modes
+  if (modes.length === 1 && first !== undefined) {
+    checkModeOptions(first, options)
+    return options.length > 0 ? { [first.name]: options } : {}
+  }
+  for (const option of options) if (!modes.some((mode) => knowsOption(mode, option))) refuse(option, modes)
+  const shares = modes.map((mode) => [mode.name, options.filter((option) => knowsOption(mode, option))] as const)
+  for (const [i, [, own]] of shares.entries()) checkModeOptions(modes[i] as OptionChecker, own)
+  return Object.fromEntries(shares.filter(([, own]) => own.length > 0))
+}
+
+export const knowsOption = (mode: OptionChecker, option: ModeOption): boolean => complaint(mode, option) === undefined
+
+/** What a mode has against an option. */
+function complaint(mode: OptionChecker, option: ModeOption): string | undefined {
+  try {
+    checkModeOptions(mode, [option])
+    return undefined
+  } catch (error) {
+    if (error instanceof CliError) return error.message
+    throw error
+  }
+}
+
+/** Says what those modes say that have options at all. */
+function refuse(option: ModeOption, modes: readonly OptionChecker[]): never {
+  const checking = modes.filter(({ checkOptions }) => checkOptions !== undefined)
+  const complaints = (checking.length > 0 ? checking : modes).map((mode) => complaint(mode, option))
+  throw usageError([...new Set(complaints)].join('; '))
+}
+
+function withDefaultsHere(flags: MountFlags): MountFlags {
   const fuseConf = existsSync(FUSE_CONF) ? readFileSync(FUSE_CONF, 'utf8') : ''
-  return { flags: withDefaults(flags, { root: process.geteuid?.() === 0, fuseConf }), modeOptions }
+  return withDefaults(flags, { root: process.geteuid?.() === 0, fuseConf })
 }
 
 export function optionNames(): string[] {

@@ -1,18 +1,12 @@
 // What `proteus switch` is to do to a lab, from what the lab is and what was asked. Pure.
-//
-// One process has the files of a lab. Without a server that one serves all mounts. With one, the others are processes of
-// their own, and `local` mounts are in the server's process. So a lab has `local` mounts and those of one other mode.
 import { isDeepStrictEqual } from 'node:util'
-import type { LabPlan } from '../../lab/lab.ts'
-import { type LabState, localTargetsOf } from '../../lab/lab-state.ts'
+import { type LabMount, type LabPlan, modesOf, optionsOf, targetsIn } from '../../lab/lab-plan.ts'
+import { type LabState, planOf } from '../../lab/lab-state.ts'
 import { movingIn } from '../../lab/switch-lab.ts'
-import { type Mode, type ModeOption, ModeOptionError } from '../../modes/mode.ts'
+import type { Mode, ModeOption } from '../../modes/mode.ts'
 import { CliError, usageError } from '../exit.ts'
-import { checkModeOptions, type ParsedMountOptions } from './mount-options.ts'
+import { checkModeOptions, knowsOption, type ParsedMountOptions } from './mount-options.ts'
 import { shown } from './output.ts'
-
-/** The mode whose mounts can be beside a server. */
-const LOCAL = 'local'
 
 export interface SwitchWish {
   readonly mode: Mode
@@ -30,86 +24,91 @@ export interface SwitchPlan {
   readonly dropped: readonly string[]
 }
 
-type Lab = Pick<LabState, 'mode' | 'data' | 'mounts' | 'settings' | 'processes'>
+type Lab = Pick<LabState, 'data' | 'mounts' | 'protocols' | 'settings' | 'processes'>
 
 /** Undefined: everything is as it is wished already. `mounted`: those of the lab's directories that have a mount. */
 export function planSwitch(lab: Lab, wish: SwitchWish, mounted: readonly string[]): SwitchPlan | undefined {
   const { mode, options } = wish
-  const wished = wish.directories.length > 0 ? wish.directories : mounted
-  const foreign = wished.find((path) => !lab.mounts.includes(path))
+  const before = planOf(lab)
+  const wished = wishedOf(lab, wish, mounted)
+  const modes = modesOf(before)
+  // Somebody was killed between the end of a server and its new beginning.
+  const lacksServer = before.protocols.length > 0 && !lab.processes.some(({ role }) => role === 'server')
+  const isAsWished = options === undefined && wished.every((target) => modes[target] === mode.name)
+  if (isAsWished && !lacksServer) return undefined
+
+  const mounts = mounted.map((target) => ({
+    target,
+    mode: wished.includes(target) ? mode.name : (modes[target] ?? mode.name),
+  }))
+  const protocols = protocolsOf(mounts, [...before.protocols, ...(mode.serve === undefined ? [] : [mode.name])])
+  const { modeOptions, dropped } = mixOptions(before, mounts, wish)
+  const plan: LabPlan = {
+    ...before,
+    mounts,
+    protocols,
+    options: { ...before.options, ...options?.flags },
+    modeOptions,
+  }
+  checkCommonOptions(before, plan, { mode: mode.name, wished })
+  const { targets: moving, restarts } = movingIn(before, plan)
+  return moving.length === 0 && !restarts && !lacksServer
+    ? undefined
+    : { plan, moving, dropped: dropped.map(describeOption) }
+}
+
+/** The mounts that are meant. */
+function wishedOf(lab: Lab, { directories }: SwitchWish, mounted: readonly string[]): readonly string[] {
+  const wished = directories.length > 0 ? directories : mounted
+  const foreign = wished.find((path) => !targetsIn(lab).includes(path))
   if (foreign !== undefined) {
-    throw usageError(`${shown(foreign)} is not a mount of this lab: it has ${names(lab.mounts)}`)
+    throw usageError(`${shown(foreign)} is not a mount of this lab: it has ${names(targetsIn(lab))}`)
   }
   const gone = wished.filter((path) => !mounted.includes(path))
   if (gone.length > 0) throw new CliError(`${names(gone)}: nothing is mounted there any more`)
   if (mounted.length === 0) throw new CliError('the lab has no mount any more: `proteus down` ends it')
+  return wished
+}
 
-  const wasLocal = localTargetsOf(lab)
-  const modeOf = (target: string): string => (wasLocal.includes(target) ? LOCAL : lab.mode)
-  if (options === undefined && wished.every((target) => modeOf(target) === mode.name)) return undefined
-  const after = new Map(mounted.map((target) => [target, wished.includes(target) ? mode.name : modeOf(target)]))
-  const serverMode = serverModeOf(after, mode.name)
-  const name = serverMode ?? LOCAL
-  const rest = mounted.filter((target) => !wished.includes(target))
+/** Those of the modes with a server that mounts need. */
+export function protocolsOf(mounts: readonly LabMount[], served: readonly string[]): readonly string[] {
+  const used = new Set(mounts.map(({ mode }) => mode))
+  const protocols = [...new Set(served)].filter((name) => used.has(name))
+  if (protocols.length > 0 || used.size === 1) return protocols
+  throw usageError(`${[...used].join(' and ')} cannot be in one lab: neither has a server for the files of both`)
+}
 
-  const { driver, options: flags, modeOptions } = lab.settings
-  checkModeOptions(mode, options?.modeOptions ?? [])
-  const kept = name === lab.mode ? modeOptions : modeOptions.filter((option) => knows(mode, option))
-  const all = [...kept, ...(options?.modeOptions ?? [])]
-  if (name === mode.name) checkModeOptions(mode, all)
-  const plan: LabPlan = {
-    mode: name,
-    hasServer: serverMode !== undefined,
-    data: lab.data,
-    targets: mounted,
-    localTargets: serverMode === undefined ? [] : mounted.filter((target) => after.get(target) === LOCAL),
-    driver,
-    options: { ...flags, ...options?.flags },
-    modeOptions: all,
-  }
-  checkCommonOptions(lab, plan, rest)
+/** A mode that was there keeps its options, another inherits those that it knows; the wish comes on top. */
+function mixOptions(before: LabPlan, mounts: readonly LabMount[], { mode, options }: SwitchWish) {
+  const used = new Set(mounts.map((mount) => mount.mode))
+  const all = Object.entries(before.modeOptions)
+  const inherited = before.mounts.some((mount) => mount.mode === mode.name)
+    ? optionsOf(before, mode.name)
+    : all.flatMap(([, theirs]) => theirs.filter((option) => knowsOption(mode, option)))
+  const own = [...inherited, ...(options?.modeOptions ?? [])]
+  checkModeOptions(mode, own)
+  const staying = all.filter(([name]) => used.has(name) && name !== mode.name)
   return {
-    plan,
-    moving: movingIn({ mode: lab.mode, options: flags, localTargets: wasLocal }, plan).targets,
-    dropped: modeOptions.filter((option) => !kept.includes(option)).map(describeOption),
+    modeOptions: Object.fromEntries([...staying, ...(own.length > 0 ? [[mode.name, own] as const] : [])]),
+    dropped: all.flatMap(([name, theirs]) => (used.has(name) ? [] : theirs.filter((option) => !own.includes(option)))),
   }
 }
 
-export const modeIn = (plan: LabPlan, target: string): string =>
-  plan.localTargets?.includes(target) ? LOCAL : plan.mode
-
-function serverModeOf(modes: ReadonlyMap<string, string>, wished: string): string | undefined {
-  const served = [...modes].filter(([, mode]) => mode !== LOCAL)
-  const other = served.filter(([, mode]) => mode !== wished).map(([target]) => target)
-  if (wished !== LOCAL && other.length > 0) {
-    throw usageError(
-      `${names(other)} cannot stay what it is: a lab has one server, beside which mounts can be ${LOCAL}`,
-    )
-  }
-  return served[0]?.[1]
-}
-
-/** Options are one set for all mounts of a lab, as far as they concern them. */
-function checkCommonOptions({ settings }: Lab, plan: LabPlan, rest: readonly string[]): void {
-  const concerned = isDeepStrictEqual(plan.options, settings.options)
-    ? isDeepStrictEqual(plan.modeOptions, settings.modeOptions)
-      ? []
-      : rest.filter((target) => modeIn(plan, target) === plan.mode && plan.hasServer)
-    : rest
-  if (concerned.length > 0) throw usageError(`these options would hold for ${names(concerned)}, too: name all, or none`)
+/** Options are one set for all mounts of a mode, and those that mount(8) knows, for all mounts of a lab. */
+function checkCommonOptions(
+  before: LabPlan,
+  plan: LabPlan,
+  { mode, wished }: { readonly mode: string; readonly wished: readonly string[] },
+): void {
+  const isForAll = !isDeepStrictEqual(plan.options, before.options)
+  const isForMode = !isDeepStrictEqual(optionsOf(plan, mode), optionsOf(before, mode))
+  const concerned = plan.mounts.filter(
+    (mount) => !wished.includes(mount.target) && (isForAll || (isForMode && mount.mode === mode)),
+  )
+  if (concerned.length === 0) return
+  throw usageError(`these options would hold for ${names(targetsIn({ mounts: concerned }))}, too: name all, or none`)
 }
 
 const names = (paths: readonly string[]): string => paths.map((path) => shown(path)).join(', ')
-
-function knows(mode: Mode, option: ModeOption): boolean {
-  try {
-    if (mode.checkOptions === undefined) return false
-    mode.checkOptions([option])
-    return true
-  } catch (error) {
-    if (error instanceof ModeOptionError) return false
-    throw error
-  }
-}
 
 const describeOption = ({ name, value }: ModeOption): string => (value === undefined ? name : `${name}=${value}`)

@@ -1,12 +1,12 @@
 // A switch of a lab that this process watches over: in `up`, and in `switch` itself when the lab is in the background.
 import { isDeepStrictEqual } from 'node:util'
+import { modesOf, targetsIn } from '../../lab/lab-plan.ts'
 import type { OpenLab } from '../../lab/open-lab.ts'
 import type { SwitchContext, Switched, SwitchRequest } from '../../lab/switch-channel.ts'
 import { fuseMountedOf, readMountTable } from '../../serving/mount-table.ts'
 import { unmountUnused } from '../../serving/target.ts'
 import { CliError } from '../exit.ts'
 import { shown } from './output.ts'
-import { modeIn } from './switch-plan.ts'
 
 export async function runSwitch(
   open: OpenLab,
@@ -14,7 +14,7 @@ export async function runSwitch(
   { signal, warn }: SwitchContext,
 ): Promise<Switched> {
   const { lab } = open
-  checkStill(open, plan.targets)
+  checkStill(open, targetsIn(plan))
   try {
     await open.switchTo(
       { ...plan, data: open.plan.data },
@@ -34,14 +34,12 @@ export async function runSwitch(
     throw error
   }
   const limitations = new Set(lab.mounts.flatMap((mount) => mount.limitations))
-  const { targets } = open.plan
-  const modes = Object.fromEntries(targets.map((target) => [target, modeIn(open.plan, target)]))
-  return { url: lab.url, modes, processes: lab.processes, limitations: [...limitations] }
+  return { urls: lab.urls, modes: modesOf(open.plan), processes: lab.processes, limitations: [...limitations] }
 }
 
 /** Refuses a plan that was made for other mounts: in the midst of another switch, some of them were not there. */
 function checkStill(open: OpenLab, targets: readonly string[]): void {
-  const mounted = fuseMountedOf(open.plan.targets, readMountTable())
+  const mounted = fuseMountedOf(targetsIn(open.plan), readMountTable())
   if (isDeepStrictEqual(new Set(mounted), new Set(targets)) && !open.isSwitching) return
   throw new CliError('the mounts of the lab are being changed: try again')
 }

@@ -30,9 +30,11 @@ export function fetchData(
   if (!mayTransfer(calls.credentials(who), volume.attributes(ino), MAY_READ)) throw new FsError('EACCES')
   const result = calls.known(served, ino, caller)
   const length = Math.max(0, result.status.length - offset)
-  const bytes = length === 0 ? [] : contentOf(calls, volume.openSnapshot(ino), { volume, offset, length })
+  const bytes = length === 0 ? NOTHING : contentOf(calls, volume.openSnapshot(ino), { volume, offset, length })
   return { result, bytes, length, left: calls.giveChunk }
 }
+
+const NOTHING = Buffer.alloc(0)
 
 interface Part {
   readonly volume: Volume
@@ -41,13 +43,13 @@ interface Part {
 }
 
 /** What is in memory and little, at once. */
-function contentOf({ chunks }: AfsCalls, snapshot: Snapshot, part: Part): ByteSource {
+function contentOf({ chunks }: AfsCalls, snapshot: Snapshot, part: Part): Buffer | ByteSource {
   const { volume, offset, length } = part
   if (length > CHUNK_BYTES) return new SnapshotBytes(snapshot, part, chunks)
   const chunk = chunks.take(length).subarray(0, length)
   if (volume.readSnapshotCached(snapshot, chunk, offset) < length) return new SnapshotBytes(snapshot, part, chunks)
   volume.closeSnapshot(snapshot)
-  return [chunk]
+  return chunk
 }
 
 /** The bytes of a snapshot, which is closed when they are read or not wanted any more. */
@@ -123,10 +125,19 @@ function readLater(snapshot: Snapshot, into: Buffer, at: number, offset: number)
 export async function storeData(
   calls: AfsCalls,
   caller: Caller,
-  { who, fid, length, durable, changes }: Arguments<'StoreData'>,
+  args: Arguments<'StoreData'>,
   bytes: IncomingBytes,
 ): Promise<Result<'StoreData'>> {
-  const target = calls.changeable(fid)
+  const target = calls.changeable(args.fid)
+  return calls.whileServed(target.served, () => store(calls, caller, target, { ...args, bytes }))
+}
+
+async function store(
+  calls: AfsCalls,
+  caller: Caller,
+  target: Target,
+  { who, fid, length, durable, changes, bytes }: Arguments<'StoreData'> & { readonly bytes: IncomingBytes },
+): Promise<Result<'StoreData'>> {
   const { served, ino } = target
   requireFile(target)
   const { volume } = served

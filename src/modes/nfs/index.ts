@@ -4,7 +4,7 @@ import { KeepAwake } from '../../host/keep-awake.ts'
 import { Link } from '../../rpc/link.ts'
 import { authSys } from '../../rpc/onc/auth.ts'
 import { traceTime } from '../../trace/trace.ts'
-import type { Address, Connection, Mode, ModeMount } from '../mode.ts'
+import { type Address, authorityOf, type Connection, type Mode, type ModeMount } from '../mode.ts'
 import { NfsFileSystem } from './client.ts'
 import { controlOf } from './client-facts.ts'
 import { ClientState } from './client-state.ts'
@@ -86,12 +86,12 @@ export const nfsMode: Mode = {
   serverOptions,
   checkServe: (request) => void parseServerOptions(request),
   async serve(request) {
-    const { dataDirectory: directory, host, port } = request
+    const { dataDirectory: directory, host, port, volume } = request
     const settings = parseServerOptions(request)
-    const server = await NfsServer.start({ directory, host, port, ...settings })
-    const name = server.host.includes(':') ? `[${server.host}]` : server.host
+    const opened = volume === undefined ? {} : { volume }
+    const server = await NfsServer.start({ directory, host, port, ...opened, ...settings })
     return {
-      url: `nfs://${name}:${server.port}${settings.exports[0]?.path ?? '/'}`,
+      url: `nfs://${authorityOf(server)}${settings.exports[0]?.path ?? '/'}`,
       volume: server.volume,
       close: () => server.close(),
     }

@@ -46,6 +46,8 @@ export interface NfsServerOptions {
   /** Where a portmapper tells clients our port; 0: on any port. Absent: there is none. */
   readonly portmap?: number
   readonly locking?: Omit<LockServerOptions, 'onError'>
+  /** That of the directory, if somebody else has it open, who closes it. */
+  readonly volume?: Volume
   readonly onError?: (error: Error) => void
 }
 
@@ -58,12 +60,15 @@ export class NfsServer {
   readonly portmapPort: number | undefined
   readonly volume: Volume
   readonly #listeners: readonly Listener[]
+  readonly #closeVolume: () => Promise<void>
 
   private constructor(
     { volume, rpc, locking }: Pick<NfsServer, 'volume' | 'rpc' | 'locking'>,
     [tcp, ...others]: readonly [Listener, ...Listener[]],
+    closeVolume: () => Promise<void>,
   ) {
     this.volume = volume
+    this.#closeVolume = closeVolume
     this.rpc = rpc
     this.locking = locking
     this.#listeners = [tcp, ...others]
@@ -75,7 +80,10 @@ export class NfsServer {
   static async start(options: NfsServerOptions): Promise<NfsServer> {
     const { directory, host, onError = () => {} } = options
     if (isIP(host) === 0) throw new Error(`${JSON.stringify(host)} is no IP address to listen on`)
-    const volume = await Volume.open(directory, { onBackgroundError: onError })
+    const volume = options.volume ?? (await Volume.open(directory, { onBackgroundError: onError }))
+    const closeVolume = async () => {
+      if (volume !== options.volume) await volume.close()
+    }
     let locking: LockServer | undefined
     try {
       const parts = serverParts(volume, keyOf(directory), options.exports ?? DEFAULT_EXPORTS)
@@ -87,17 +95,15 @@ export class NfsServer {
       }
       const listeners = await listen(rpc, { host, port: options.port, awake, onLeft })
       try {
-        return new NfsServer({ volume, rpc, locking }, [
-          ...listeners,
-          ...(await portmapper(rpc, listeners[0], options.portmap)),
-        ])
+        const all = [...listeners, ...(await portmapper(rpc, listeners[0], options.portmap))] as const
+        return new NfsServer({ volume, rpc, locking }, all, closeVolume)
       } catch (error) {
         await closeAll(listeners)
         throw error
       }
     } catch (error) {
       locking?.close()
-      await volume.close()
+      await closeVolume()
       throw error
     }
   }
@@ -106,7 +112,7 @@ export class NfsServer {
     const closed = closeAll(this.#listeners)
     this.locking.close()
     await closed
-    await this.volume.close()
+    await this.#closeVolume()
   }
 }
 

@@ -27,11 +27,19 @@ export interface CallFrame {
   readonly args: unknown
   /** How many bytes come with it, if that is known. */
   readonly length: number | undefined
+  /** These, if they are few. */
+  readonly whole?: Buffer
 }
 
 export type Frame =
   | CallFrame
-  | { readonly kind: 'answer'; readonly id: number; readonly result: unknown; readonly length: number | undefined }
+  | {
+      readonly kind: 'answer'
+      readonly id: number
+      readonly result: unknown
+      readonly length: number | undefined
+      readonly whole?: Buffer
+    }
   | {
       readonly kind: 'failure'
       readonly id: number
@@ -106,10 +114,14 @@ export function unpack(message: Buffer): unknown[] {
 
 type Target = Pick<AnyProcedure, 'program' | 'version' | 'number'>
 
-export const encodeCall = (id: number, to: Target, floor: number, args: unknown, length?: number): Buffer =>
-  pack([CALL, id, to.program, to.version, to.number, floor, plain(args), length ?? null])
-export const encodeAnswer = (id: number, result: unknown, length?: number): Buffer =>
-  pack([ANSWER, id, plain(result), length ?? null])
+/** Up to so many bytes go along in the frame that they belong to: one message instead of three. */
+export const WHOLE_BYTES = 64 * 1024
+
+/** `bytes`: those that belong to it, or how many will follow, if that is known. */
+export const encodeCall = (id: number, to: Target, floor: number, args: unknown, bytes?: number | Uint8Array): Buffer =>
+  pack([CALL, id, to.program, to.version, to.number, floor, plain(args), bytes ?? null])
+export const encodeAnswer = (id: number, result: unknown, bytes?: number | Uint8Array): Buffer =>
+  pack([ANSWER, id, plain(result), bytes ?? null])
 export const encodeFailure = (id: number, by: FailureKind, code: string, detail?: unknown): Buffer =>
   pack([FAILURE, id, FAILURE_KINDS.indexOf(by), code, plain(detail)])
 export const encodeCancel = (id: number): Buffer => pack([CANCEL, id])
@@ -127,7 +139,7 @@ export function readFrame(value: unknown): Frame {
   switch (kind) {
     case CALL: {
       expectFields(value, 8)
-      const [, id, program, version, procedure, floor, args, length] = value
+      const [, id, program, version, procedure, floor, args, bytes] = value
       return {
         kind: 'call',
         id: natural(id),
@@ -136,12 +148,12 @@ export function readFrame(value: unknown): Frame {
         procedure: natural(procedure),
         floor: natural(floor),
         args,
-        length: optional(length),
+        ...bytesOf(bytes),
       }
     }
     case ANSWER:
       expectFields(value, 4)
-      return { kind: 'answer', id: natural(value[1]), result: value[2], length: optional(value[3]) }
+      return { kind: 'answer', id: natural(value[1]), result: value[2], ...bytesOf(value[3]) }
     case FAILURE: {
       expectFields(value, 5)
       const [, id, by, code, detail] = value
@@ -183,7 +195,12 @@ function natural(value: unknown): number {
   throw new DecodeError('a number that is none, or too large')
 }
 
-const optional = (value: unknown): number | undefined => (value === null ? undefined : natural(value))
+function bytesOf(value: unknown): Pick<CallFrame, 'length' | 'whole'> {
+  if (value === null) return { length: undefined }
+  if (!(value instanceof Uint8Array)) return { length: natural(value) }
+  if (value.length > WHOLE_BYTES) throw new DecodeError('so many bytes belong in pieces')
+  return { length: value.length, whole: value as Buffer }
+}
 
 export const PIECE_HEADER_BYTES = 7
 /** The first byte of a piece; plus 1 if it is the last. */

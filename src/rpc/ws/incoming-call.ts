@@ -4,7 +4,7 @@ import { FsError } from '../../posix/errors.ts'
 import type { CallOwner, IncomingCallOptions, Outcome, Repetition } from './call-owner.ts'
 import type { WsConnection } from './connection.ts'
 import { errnoOf, ServiceError, WsError } from './errors.ts'
-import { encodeAnswer, encodeFailure } from './frames.ts'
+import { encodeAnswer, encodeFailure, WHOLE_BYTES } from './frames.ts'
 import type { IncomingBytes } from './incoming-bytes.ts'
 import { discard, OutgoingBytes } from './outgoing-bytes.ts'
 import type { WsPeer } from './peer.ts'
@@ -136,13 +136,18 @@ export class IncomingCall implements WsContext {
 
   #succeed(value: unknown): void {
     const { bytesOut } = this.procedure
-    const { result, bytes, length, left } = bytesOut
-      ? ((value ?? {}) as Partial<WithBytes<unknown>>)
-      : { result: value }
+    const {
+      result,
+      bytes: given,
+      length,
+      left,
+    } = bytesOut ? ((value ?? {}) as Partial<WithBytes<unknown>>) : { result: value }
+    const whole = Buffer.isBuffer(given) && given.length <= WHOLE_BYTES ? given : undefined
+    const bytes = Buffer.isBuffer(given) ? [given] : given
     let answer: Buffer
     try {
       if (bytesOut && bytes === undefined) throw new TypeError('bytes were promised')
-      answer = encodeAnswer(this.id, result, length)
+      answer = encodeAnswer(this.id, result, whole ?? length)
       if (answer.length > this.#messageBytes) throw new EncodeError(`${answer.length} bytes are no small answer`)
       this.#send(answer)
     } catch (error) {
@@ -153,7 +158,8 @@ export class IncomingCall implements WsContext {
     if (this.remembers) this.#owner.answered(this, answer)
     this.#cancelBytes()
     const connection = this.#connection
-    if (bytes === undefined) {
+    if (whole !== undefined) left?.(whole)
+    if (bytes === undefined || whole !== undefined) {
       this.#end(NO_ERROR)
       return
     }

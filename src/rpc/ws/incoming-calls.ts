@@ -201,14 +201,16 @@ export class IncomingCalls implements CallOwner {
     call.adopt(this.#connection, { bytes, owner: this, anew: () => this.#begin(frame, bound, bytes) })
   }
 
-  #receiver({ id, length }: CallFrame, { bytesIn }: AnyProcedure): IncomingBytes | undefined {
+  #receiver({ id, length, whole }: CallFrame, { bytesIn }: AnyProcedure): IncomingBytes | undefined {
     if (!bytesIn) return undefined
-    return new IncomingBytes({
+    const bytes = new IncomingBytes({
       ...{ length, budget: this.#options.budget },
       grant: (bytes) => this.#connection.send(encodeCredit(id, 'in', bytes)),
       // The answer tells the caller.
       cancelled: () => {},
     })
+    if (whole !== undefined) bytes.receive(whole, true)
+    return bytes
   }
 
   #refuse(id: number, refusal: Refusal): void {

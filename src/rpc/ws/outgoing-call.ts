@@ -18,7 +18,8 @@ interface Asked {
   readonly id: number
   readonly procedure: AnyProcedure
   readonly frame: Buffer
-  readonly bytes: BytesOptions['bytes'] | undefined
+  /** Those that do not go along in the frame. */
+  readonly bytes: Exclude<BytesOptions['bytes'], Uint8Array> | undefined
   readonly length: number | undefined
   readonly startedAt: number
   readonly counters: ProcedureCounters

@@ -6,7 +6,7 @@ import type { Statistics } from '../statistics.ts'
 import type { WsConnection } from './connection.ts'
 import { WindowBudget } from './credits.ts'
 import { ProtocolError, WsError, type WsFailure } from './errors.ts'
-import { encodeCall, encodeCancel, encodeCredit, encodeNote, type Frame, type Piece } from './frames.ts'
+import { encodeCall, encodeCancel, encodeCredit, encodeNote, type Frame, type Piece, WHOLE_BYTES } from './frames.ts'
 import { IncomingBytes } from './incoming-bytes.ts'
 import { OutgoingBytes } from './outgoing-bytes.ts'
 import { errorOf, OutgoingCall, stop, trace } from './outgoing-call.ts'
@@ -67,10 +67,12 @@ export class OutgoingCalls {
       if (options.signal?.aborted) throw new WsError('INTERRUPTED', name)
       const { survive } = this.#options
       if (!survive && this.#connection === undefined) throw new WsError('DISCONNECTED', name)
-      const { bytes, length } = options
-      if (procedure.bytesIn !== (bytes !== undefined)) throw new WsError('BAD_ARGS', `${name}: bytes or no bytes?`)
+      if (procedure.bytesIn !== (options.bytes !== undefined)) {
+        throw new WsError('BAD_ARGS', `${name}: bytes or no bytes?`)
+      }
+      const { bytes, length, whole } = sourceOf(options)
       const id = this.#lastId + 1
-      const frame = encoded(name, () => encodeCall(id, procedure, this.#pending.floor(id), args, length))
+      const frame = encoded(name, () => encodeCall(id, procedure, this.#pending.floor(id), args, whole ?? length))
       this.#lastId = id
       const call = new OutgoingCall({
         id,
@@ -146,7 +148,7 @@ export class OutgoingCalls {
   }
 
   /** ProtocolError for an answer to what was not asked. */
-  answered({ id, result, length }: Answer): void {
+  answered({ id, result, length, whole }: Answer): void {
     const call = this.#pending.get(id)
     if (call === undefined || call.answered) throw new ProtocolError('an answer to no call')
     const { procedure } = call.asked
@@ -160,6 +162,7 @@ export class OutgoingCalls {
     } else if (procedure.bytesOut) {
       call.incoming = this.#receiver(call, length)
       call.asked.resolve({ result: checked.value, bytes: call.incoming })
+      if (whole !== undefined) this.piece({ id, data: whole, last: true })
     } else this.#settle(call, undefined, checked.value)
   }
 
@@ -177,7 +180,7 @@ export class OutgoingCalls {
   }
 
   /** A piece of the bytes of an answer. */
-  piece({ id, data, last }: Piece): void {
+  piece({ id, data, last }: Pick<Piece, 'id' | 'data' | 'last'>): void {
     const call = this.#pending.get(id)
     // What nobody wants may be under way still.
     if (call === undefined) return
@@ -210,7 +213,7 @@ export class OutgoingCalls {
     }
   }
 
-  #stream(call: OutgoingCall, connection: WsConnection, bytes: BytesOptions['bytes']): void {
+  #stream(call: OutgoingCall, connection: WsConnection, bytes: NonNullable<OutgoingCall['asked']['bytes']>): void {
     const { id, length } = call.asked
     call.outgoing = new OutgoingBytes(connection, {
       ...{ id, direction: 'in', length },
@@ -289,6 +292,16 @@ export class OutgoingCalls {
     const { clock, mount, name } = this.#options
     trace(call, error, { us: (clock.now() - call.asked.startedAt) * 1000, peer: name(), mount })
   }
+}
+
+/** Few bytes in one buffer go along with the call; of many it is known how often they can be read. */
+function sourceOf({ bytes, length }: Partial<BytesOptions>): Pick<Partial<BytesOptions>, 'length'> & {
+  readonly bytes?: Exclude<BytesOptions['bytes'], Uint8Array> | undefined
+  readonly whole?: Uint8Array
+} {
+  if (!(bytes instanceof Uint8Array)) return { bytes, ...(length === undefined ? {} : { length }) }
+  if (bytes.length <= WHOLE_BYTES) return { length: bytes.length, whole: bytes }
+  return { length: bytes.length, bytes: () => [bytes as Buffer] }
 }
 
 function encoded<T>(name: string, encode: () => T): T {

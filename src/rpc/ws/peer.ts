@@ -16,10 +16,10 @@ export interface CallOptions {
 /** What a procedure that takes bytes needs, too. */
 export interface BytesOptions extends CallOptions {
   /**
-   * The bytes. Given as a function, which is called each time that they are sent from their beginning, the call survives its
-   * connection; else it fails with DISCONNECTED.
+   * The bytes. Given as a function, which is called each time that they are sent from their beginning, or all in one buffer,
+   * which must not change until the call is over, the call survives its connection; else it fails with DISCONNECTED.
    */
-  readonly bytes: ByteSource | (() => ByteSource)
+  readonly bytes: Uint8Array | ByteSource | (() => ByteSource)
   /** How many there are, if that is known: one more or less is an error. */
   readonly length?: number
 }

@@ -22,7 +22,8 @@ export interface WsContext {
 /** A result that bytes come with. The answer leaves at once, the bytes as the caller takes them. */
 export interface WithBytes<R> {
   readonly result: R
-  readonly bytes: ByteSource
+  /** Few of them, in one buffer, go along with the answer: `WHOLE_BYTES`. */
+  readonly bytes: ByteSource | Buffer
   /** How many there are, if that is known: one more or less is an error. */
   readonly length?: number
   /**

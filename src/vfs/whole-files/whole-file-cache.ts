@@ -207,7 +207,8 @@ export class WholeFileCache {
 
   /**
    * The server has what the file was at `stamp`: it is clean, and current, with the new version. Returns false if it was
-   * written again since then; it is of the new version and still dirty. On record when this returns, if that can be.
+   * written again since then, or may be at
+   * any moment; it is of the new version and still dirty. On record when this returns, if that can be.
    */
   stored(file: CachedFile, version: changes.StoredVersion): boolean {
     const isClean = changes.stored(this.#parts, file, version)

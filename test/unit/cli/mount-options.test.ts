@@ -4,9 +4,10 @@ import {
   optionNames,
   type ParsedMountOptions,
   parseMountOptions,
+  shareModeOptions,
   withDefaults,
 } from '../../../src/cli/support/mount-options.ts'
-import { ModeOptionError } from '../../../src/modes/mode.ts'
+import { type ModeOption, ModeOptionError } from '../../../src/modes/mode.ts'
 
 const flagsOf = (lists: string[]) => parseMountOptions(lists).flags
 const usage = (pattern: RegExp) => expect.objectContaining({ exitCode: 2, message: expect.stringMatching(pattern) })
@@ -114,5 +115,39 @@ describe('withDefaults', () => {
     expect(withDefaults({ allowOther: true }, { root: false, fuseConf: 'mount_max = 9\nuser_allow_other\n' })).toEqual({
       allowOther: true,
     })
+  })
+})
+
+describe('shareModeOptions', () => {
+  /** A mode that knows these options, and their values if they have one. */
+  const knowing = (name: string, known: Readonly<Record<string, RegExp>>) => ({
+    name,
+    checkOptions: (options: readonly ModeOption[]) => {
+      for (const { name: option, value = '' } of options) {
+        if (known[option] === undefined) throw new ModeOptionError(`mode ${name} has no mount option ${option}`)
+        if (!known[option].test(value)) throw new ModeOptionError(`${option}= of mode ${name} needs a number`)
+      }
+    },
+  })
+  const nfs = knowing('nfs', { actimeo: /^\d+$/, hard: /^$/ })
+  const smb = knowing('smb', { hard: /^$/, cache: /^\d+$/ })
+  const local = { name: 'local' }
+  const [actimeo, hard, cache] = [{ name: 'actimeo', value: '3' }, { name: 'hard' }, { name: 'cache', value: '1' }]
+
+  test('gives each mode what it knows, in order', () => {
+    expect(shareModeOptions([cache, hard, actimeo], [nfs, smb])).toEqual({ nfs: [hard, actimeo], smb: [cache, hard] })
+    expect(shareModeOptions([actimeo], [local, nfs])).toEqual({ nfs: [actimeo] })
+    expect(shareModeOptions([actimeo], [nfs])).toEqual({ nfs: [actimeo] })
+    expect(shareModeOptions([], [local, nfs])).toEqual({})
+  })
+
+  test('refuses what none knows, in one line', () => {
+    expect(() => shareModeOptions([actimeo], [local])).toThrow(usage(/unknown mount option "actimeo"/))
+    expect(() => shareModeOptions([hard, { name: 'x' }], [local, nfs])).toThrow(
+      usage(/^mode nfs has no mount option x$/),
+    )
+    const wrong = { name: 'actimeo', value: 'x' }
+    const message = /^actimeo= of mode nfs needs a number; mode smb has no mount option actimeo$/
+    expect(() => shareModeOptions([wrong], [nfs, smb])).toThrow(usage(message))
   })
 })

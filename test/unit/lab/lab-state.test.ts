@@ -2,11 +2,14 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { LabPlan } from '../../../src/lab/lab-plan.ts'
 import {
   claimLab,
+  following,
   isRunning,
   type LabState,
   parseLab,
+  planOf,
   readLab,
   removeLab,
   takeOver,
@@ -25,11 +28,12 @@ const self = processNow(process.pid) as ProcessId
 const departed: ProcessId = { pid: self.pid, startTime: self.startTime - 1 }
 
 const lab = (owner: ProcessId, changes: Partial<LabState> = {}): LabState => ({
-  version: 1,
-  mode: 'local',
+  version: 2,
   data,
-  mounts: ['/mnt/a'],
-  settings: { driver: 'kernel', options: { ro: true }, modeOptions: [{ name: 'noac' }] },
+  mounts: [{ target: '/mnt/a', mode: 'nfs' }],
+  protocols: ['nfs'],
+  settings: { driver: 'kernel', options: { ro: true }, modeOptions: { nfs: [{ name: 'noac' }] } },
+  urls: {},
   owner,
   detached: false,
   processes: [],
@@ -54,7 +58,10 @@ describe('processes', () => {
 describe('lab.json', () => {
   test('is absent, then what was written, then absent', () => {
     expect(readLab(data)).toBeUndefined()
-    const state = lab(self, { url: 'local:/data', processes: [{ ...self, role: 'mount', targets: ['/mnt/a'] }] })
+    const state = lab(self, {
+      urls: { nfs: 'nfs://127.0.0.1:1/' },
+      processes: [{ ...self, role: 'mount', targets: ['/mnt/a'] }],
+    })
     writeLab(state)
     expect(readLab(data)).toEqual(state)
     expect(readdirSync(data)).toEqual(['lab.json'])
@@ -94,10 +101,22 @@ describe('lab.json', () => {
     const broken: unknown[] = [
       null,
       [],
-      { ...sound, version: 2 },
+      { ...sound, version: 1 },
+      { ...sound, version: 3 },
       { ...sound, mounts: [1] },
+      { ...sound, mounts: ['/mnt/a'] },
+      { ...sound, mounts: [{ target: '/mnt/a' }] },
+      { ...sound, mounts: [{ target: 'mnt/a', mode: 'nfs' }] },
+      { ...sound, mounts: [{ target: '/mnt/a', mode: '__proto__' }] },
+      { ...sound, protocols: 'nfs' },
+      { ...sound, protocols: [null] },
+      { ...sound, urls: undefined },
+      { ...sound, urls: [] },
+      { ...sound, urls: { nfs: 'afs://127.0.0.1:1/' } },
       { ...sound, settings: undefined },
-      { ...sound, settings: { ...sound.settings, modeOptions: [{ name: 'actimeo', value: 3 }] } },
+      { ...sound, settings: { ...sound.settings, modeOptions: { nfs: [{ name: 'actimeo', value: 3 }] } } },
+      { ...sound, settings: { ...sound.settings, modeOptions: [{ name: 'actimeo', value: '3' }] } },
+      { ...sound, settings: { ...sound.settings, modeOptions: { nfs: { name: 'noac' } } } },
       { ...sound, owner: { pid: -1, startTime: 1 } },
       { ...sound, owner: { pid: 1, startTime: 1 } },
       { ...sound, processes: [{ ...self, role: 'king', targets: [] }] },
@@ -108,5 +127,35 @@ describe('lab.json', () => {
     expect(parseLab(JSON.stringify(sound))).toEqual(sound)
     writeFileSync(join(data, 'lab.json'), '{')
     expect(() => readLab(data)).toThrow(/lab\.json is damaged: remove it/)
+  })
+})
+
+describe('what a lab follows', () => {
+  const mount = (name: string, mode: string) => ({ target: `/mnt/${name}`, mode })
+  const process = (role: 'server' | 'mount', ...targets: string[]) => ({ ...self, role, targets })
+
+  test('is the plan, and for mounts that it has not, what was', () => {
+    const state = lab(self, { mounts: [mount('a', 'nfs'), mount('b', 'nfs'), mount('c', 'local')] })
+    const plan: LabPlan = {
+      ...{ data, mounts: [mount('a', 'nfs'), mount('b', 'afs')], protocols: ['nfs', 'afs'] },
+      ...{ driver: 'portable', options: {}, modeOptions: {} },
+    }
+    expect(following(state, plan)).toEqual({
+      ...state,
+      mounts: [mount('a', 'nfs'), mount('b', 'afs'), mount('c', 'local')],
+      protocols: ['nfs', 'afs'],
+      settings: { driver: 'portable', options: {}, modeOptions: {} },
+    })
+  })
+
+  test('is read from what its processes serve', () => {
+    const state = lab(self, {
+      mounts: [mount('a', 'nfs'), mount('b', 'local'), mount('c', 'local')],
+      processes: [process('server', '/mnt/b'), process('mount', '/mnt/a')],
+    })
+    expect(planOf(state)).toEqual({
+      ...{ data, mounts: [mount('a', 'nfs'), mount('b', 'local')], protocols: ['nfs'] },
+      ...state.settings,
+    })
   })
 })

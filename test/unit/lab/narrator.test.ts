@@ -55,6 +55,13 @@ const EVENTS: readonly LabEvent[] = [
 const told = (color: boolean, width: number): string =>
   EVENTS.flatMap((event) => narrate(event, { colors: picocolors.createColors(color), width })).join('\n')
 
+test('tells what the server is told', () => {
+  const serverOptions = { 'promise-life': '8', 'break-timeout': '1' }
+  const event: LabEvent = { event: 'scenario', mode: 'afs', scenario, summary: 'what', serverOptions, steps: 4 }
+  const lines = narrate(event, { colors: picocolors.createColors(false), width: 80 })
+  expect(lines[2]).toBe('server options: --promise-life 8 --break-timeout 1')
+})
+
 test('tells a timeline', () => {
   expect(told(false, 70)).toMatchInlineSnapshot(`
     "

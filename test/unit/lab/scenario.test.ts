@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { loadMode } from '../../../src/cli/modes.ts'
 import { modesWithScenarios, scenariosOf } from '../../../src/lab/catalogue.ts'
-import { findMistakes, type Step } from '../../../src/lab/scenario.ts'
+import { findMistakes, MOUNTS, type MountName, modesOfMounts, type Step } from '../../../src/lab/scenario.ts'
 import { A, B, done, interrupted, job, server } from '../../../src/lab/vocabulary.ts'
 
 const mistakes = (steps: readonly Step[], hasServer = true) =>
-  findMistakes({ name: 'a-name', summary: '', steps }, { hasServer })
+  findMistakes({ name: 'a-name', summary: '', steps }, { served: hasServer ? MOUNTS : [] })
 
 describe('findMistakes', () => {
   test('has nothing against a sound scenario', () => {
@@ -42,20 +42,52 @@ describe('findMistakes', () => {
     expect(mistakes(steps, hasServer)).toEqual([mistake])
   })
 
+  test('knows which mount has a network, and which process is behind it', () => {
+    const steps = [
+      B.network('down', 'why'),
+      A.crash('why'),
+      server.crash('why'),
+      B.crash('why'),
+      server.startAgain('why'),
+      A.network('up', 'why'),
+    ]
+    const mixed = { name: 'mixed', summary: '', modes: { A: 'local', B: 'nfs' }, steps }
+    expect(findMistakes(mixed, { served: ['B'] })).toEqual([
+      'step 3: server is dead already',
+      'step 6: the mode has no network',
+    ])
+    expect(modesOfMounts(mixed, 'nfs')).toEqual(mixed.modes)
+    expect(modesOfMounts({ name: 'plain', summary: '', steps }, 'nfs')).toEqual({ A: 'nfs', B: 'nfs' })
+  })
+
   test('finds a job that is started twice, and a bad name', () => {
     const start = A.start('x', 'true', 'why')
     expect(mistakes([start, start, job('x').ends(done, 'why')])).toEqual(['step 2: x runs already'])
     const named = { name: 'Two Words', summary: '', steps: [A.run('true', done, 'why')] }
-    expect(findMistakes(named, { hasServer: true })).toEqual(['Two Words is not a name'])
+    expect(findMistakes(named, { served: MOUNTS })).toEqual(['Two Words is not a name'])
+  })
+
+  test('finds options for a server where there is none', () => {
+    const told = { name: 'a-name', summary: '', serverOptions: { life: '1' }, steps: [A.run('true', done, 'why')] }
+    expect(findMistakes(told, { served: MOUNTS })).toEqual([])
+    expect(findMistakes(told, { served: [] })).toEqual(['there is no server that could be told anything'])
   })
 })
 
 describe.each(modesWithScenarios)('the scenarios of mode %s', (mode) => {
   test('make sense, under names of their own', async () => {
-    const hasServer = (await loadMode(mode)).serve !== undefined
+    const { serverOptions = [] } = await loadMode(mode)
+    const flags = serverOptions.map((option) => option.flags)
     const scenarios = scenariosOf(mode)
     for (const scenario of scenarios) {
-      expect(findMistakes(scenario, { hasServer }), scenario.name).toEqual([])
+      const modes = modesOfMounts(scenario, mode)
+      const hasServer = async (name: MountName) => (await loadMode(modes[name])).serve !== undefined
+      const served = (await Promise.all(MOUNTS.map(hasServer))).flatMap((has, i) =>
+        has ? [MOUNTS[i] as MountName] : [],
+      )
+      expect(findMistakes(scenario, { served }), scenario.name).toEqual([])
+      for (const name of Object.keys(scenario.serverOptions ?? {}))
+        expect(flags, scenario.name).toContainEqual(expect.stringMatching(new RegExp(`^--${name} `)))
       expect(scenario.summary).toMatch(/^[^\n]{1,110}$/)
     }
     expect(new Set(scenarios.map(({ name }) => name)).size).toBe(scenarios.length)

@@ -28,17 +28,18 @@ afterEach(() => {
 
 const REQUEST: SwitchRequest = {
   plan: {
-    mode: 'nfs',
-    hasServer: true,
-    targets: ['/m/a', '/m/b'],
-    localTargets: ['/m/a'],
+    mounts: [
+      { target: '/m/a', mode: 'local' },
+      { target: '/m/b', mode: 'nfs' },
+    ],
+    protocols: ['nfs'],
     driver: 'kernel',
     options: { ro: true },
-    modeOptions: [{ name: 'actimeo', value: '1' }],
+    modeOptions: { nfs: [{ name: 'actimeo', value: '1' }] },
   },
   force: false,
 }
-const DONE = { url: 'nfs://127.0.0.1:1/', modes: { '/m/a': 'local' }, processes: [], limitations: ['none'] }
+const DONE = { urls: { nfs: 'nfs://127.0.0.1:1/' }, modes: { '/m/a': 'local' }, processes: [], limitations: ['none'] }
 
 const listen = async (handler: SwitchHandler): Promise<void> => {
   close = await listenForSwitch(data, handler)
@@ -107,8 +108,10 @@ test('nonsense is hung up on, and the next one is heard', async () => {
     'null\n',
     '{"type":"switch"}\n',
     `${JSON.stringify({ type: 'switch', force: 1, plan })}\n`,
-    `${JSON.stringify({ type: 'switch', force: true, plan: { ...plan, targets: ['relative'] } })}\n`,
+    `${JSON.stringify({ type: 'switch', force: true, plan: { ...plan, mounts: [{ target: 'relative', mode: 'nfs' }] } })}\n`,
     `${JSON.stringify({ type: 'switch', force: true, plan: { ...plan, driver: 'other' } })}\n`,
+    `${JSON.stringify({ type: 'switch', force: true, plan: { ...plan, protocols: undefined } })}\n`,
+    `${JSON.stringify({ type: 'switch', force: true, plan: { ...plan, mounts: [{ target: '/m/a', mode: '../x' }] } })}\n`,
   ]
   for (const text of nonsense) {
     const socket = connect(shortName())

@@ -82,6 +82,7 @@ function setHere(cm: CacheManager, content: Content, changes: AttributeChanges):
 async function setThere(cm: CacheManager, context: CallContext, node: Node, changes: AttributeChanges): Promise<void> {
   const { vnode } = node
   const { volume, fid, key } = vnode
+  if (volume.type !== 'RW') throw new FsError('EROFS')
   const { size, ...others } = changes
   const before = vnode.status?.dataVersion
   const length = size === undefined ? {} : { length: size }

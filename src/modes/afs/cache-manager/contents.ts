@@ -3,7 +3,7 @@
 import { hostDisk } from '../../../host/disk.ts'
 import type { AttributeChanges } from '../../../posix/attributes.ts'
 import { FsError } from '../../../posix/errors.ts'
-import { isDirectory, isRegular, O_TRUNC, opensForWrite } from '../../../posix/mode.ts'
+import { isDirectory, isRegular, O_TRUNC, opensForWrite, S_ISGID, S_ISUID } from '../../../posix/mode.ts'
 import type { Awaitable, CallContext, Handle, NodeId, Opened } from '../../../vfs/filesystem.ts'
 import type { Fetch } from '../../../vfs/whole-files/fetch.ts'
 import type { CachedFile } from '../../../vfs/whole-files/files.ts'
@@ -236,7 +236,10 @@ function opened(cm: CacheManager, context: CallContext, node: Node, content: Con
   const handle = cm.nextHandle()
   cm.files.set(handle, { node, content, writes, served, who: cm.whoIs(context) })
   if (served) return { handle, directIo: true }
-  return { handle, backing: { fd: content.opened.fd, key: content.file } }
+  const backing = { fd: content.opened.fd, key: content.file }
+  // What may not keep set-id bits is written here, so that they go with the first write.
+  const mode = node.vnode.attributes?.mode ?? 0
+  return writes && (mode & (S_ISUID | S_ISGID)) !== 0 ? { handle, backing, directIo: true } : { handle, backing }
 }
 
 /** From now on the file may be changed without our hearing of it. */

@@ -6,6 +6,7 @@ import type { ControlProvider, Status } from '../../../vfs/control.ts'
 import type { NodeId } from '../../../vfs/filesystem.ts'
 import type { ClientLocks } from './locks.ts'
 import type { CacheManager } from './manager.ts'
+import { pathsOf } from './paths.ts'
 import type { Vnode } from './vnodes.ts'
 
 /** Files that a status lists by name. */
@@ -36,6 +37,7 @@ function statusOf({ cm, link, locks, url, cacheDirectory }: FactsOptions): Statu
   for (const vnode of vnodes) if (cm.isValid(vnode)) promised++
   const { bytes, files } = cache.usage
   const now = cm.now()
+  const pathOf = pathsOf(cm)
   return {
     root: url,
     servers: [...cm.servers].map((server) => {
@@ -64,7 +66,7 @@ function statusOf({ cm, link, locks, url, cacheDirectory }: FactsOptions): Statu
     callbacks: { promised, known: vnodes.size, breaks: cm.breaks },
     cache: { directory: cacheDirectory, bytes, files, limitBytes: cache.limits.bytes, limitFiles: cache.limits.files },
     transfers: [...transfers].slice(0, LISTED).map(({ direction, key, length, done, since }) => ({
-      ...{ direction, file: key, bytes: done, of: length },
+      ...{ direction, file: pathOf(key), bytes: done, of: length },
       percent: length === 0 ? 100 : Math.floor((100 * done) / length),
       bytesPerSecond: Math.round((1000 * done) / Math.max(1, now - since)),
     })),
@@ -72,7 +74,7 @@ function statusOf({ cm, link, locks, url, cacheDirectory }: FactsOptions): Statu
     stored: { files: transfers.stored, bytes: transfers.storedBytes },
     overwritten: cm.overwritten,
     unstored: [...unstored].slice(0, LISTED).map(({ file, why, retry }) => ({
-      ...{ file: file.key, version: file.version, copy: `${cacheDirectory}/files/${file.number}`, why },
+      ...{ file: pathOf(file.key), version: file.version, copy: `${cacheDirectory}/files/${file.number}`, why },
       next: retry ? 'tried again when the server answers' : 'kept until it is given up',
     })),
     openFiles: cm.files.size,

@@ -138,15 +138,15 @@ export class FileServer {
     return this.#call(caller, procedure.name, (cancellation) => this.client.call(procedure, args, { cancellation }))
   }
 
-  /** The same, of one that takes the bytes of a file. */
+  /** The same, of one that takes the bytes of a file, which are asked for each time that it is made. */
   send<A, R>(
     procedure: Procedure<A, R, true, false>,
     args: NoInfer<A>,
     caller: Caller,
-    bytes: Pick<BytesOptions, 'bytes' | 'length'>,
+    bytes: () => Pick<BytesOptions, 'bytes' | 'length'>,
   ): Promise<R> {
     return this.#call(caller, procedure.name, (cancellation) =>
-      this.client.call(procedure, args, { ...bytes, cancellation }),
+      this.client.call(procedure, args, { ...bytes(), cancellation }),
     )
   }
 

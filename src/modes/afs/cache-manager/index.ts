@@ -10,9 +10,12 @@ import { Callers } from '../../../vfs/callers.ts'
 import { Interruptions } from '../../../vfs/interruption.ts'
 import { WholeFileCache } from '../../../vfs/whole-files/whole-file-cache.ts'
 import type { Address, Connection, ModeMount, MountPlace } from '../../mode.ts'
+import { AFS_PORT } from '../limits.ts'
 import type { Who } from '../records.ts'
 import { ROOT_CELL } from '../volume-registry.ts'
-import { Cells } from './cells.ts'
+import { CellDatabase } from './cell-database.ts'
+import { type Cell, Cells } from './cells.ts'
+import { DynamicRoot } from './dynamic-root.ts'
 import { controlOf } from './facts.ts'
 import { type Caller, FileServers } from './file-server.ts'
 import { AfsFileSystem } from './file-system.ts'
@@ -20,9 +23,8 @@ import { ClientLocks } from './locks.ts'
 import { CacheManager } from './manager.ts'
 import type { AfsOptions } from './options.ts'
 import { storeLeftBehind } from './stores.ts'
+import type { Vnode } from './vnodes.ts'
 
-/** Where file servers of AFS listen. */
-const AFS_PORT = 7000
 /** How long the event loop stays awake after an answer of a server, in microseconds. */
 const SPIN_US = 100
 /** What a cache takes of the disk if nobody says: at most this many bytes, and at most half of what is free. */
@@ -65,6 +67,7 @@ export class AfsMounts implements Connection {
     const whoIs = (caller: Caller): Who => ('who' in caller ? caller.who : callers.of(caller))
     let cm: CacheManager | undefined
     let locks: ClientLocks | undefined
+    let mounted = false
     const servers = new FileServers({
       ...{ id: clientId(directory), link, clock, whoIs, mount: target, deadMs: options.deadMs },
       awake: new KeepAwake(SPIN_US),
@@ -78,11 +81,13 @@ export class AfsMounts implements Connection {
           void locks?.reclaim(from)
         },
         returned: () => {
-          if (cm !== undefined) void storeLeftBehind(cm)
+          // Before it is, no cell is known that they could go to.
+          if (mounted && cm !== undefined) void storeLeftBehind(cm)
         },
       },
     })
-    const cells = new Cells(servers)
+    const database = new CellDatabase({ path: options.cellServDb, dns: options.afsdb })
+    const cells = new Cells(servers, database)
     const onError = (error: Error) =>
       warn(error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message)
     cm = new CacheManager({
@@ -98,15 +103,16 @@ export class AfsMounts implements Connection {
     try {
       const caller = { who: self }
       const cell = await cells.of(address, caller)
-      const volume = await cells.volume(cell, this.#address.path || ROOT_CELL.name, { readOnly: false }, caller)
-      const root = cm.vnode(volume, volume.root)
-      await cm.fetchStatus(root, caller)
+      const root = options.dynamicRoot
+        ? allCells(cm, cell, database)
+        : await rootOf(cm, cell, this.#address.path || ROOT_CELL.name, caller)
       cm.nodes.root(root)
+      mounted = true
       void storeLeftBehind(cm)
       locks = new ClientLocks(cm, clock, warn)
       const fileSystem = new AfsFileSystem(cm, locks, end)
       this.#fileSystems.push(fileSystem)
-      const url = `afs://${volume.cell.location.name}/${volume.name}`
+      const url = `afs://${cell.location.name}/${root.volume.name}`
       return {
         fileSystem,
         control: controlOf({ cm, link, locks, url, cacheDirectory: directory }),
@@ -122,6 +128,21 @@ export class AfsMounts implements Connection {
   async close(): Promise<void> {
     await Promise.all(this.#fileSystems.map((fileSystem) => fileSystem.detach()))
   }
+}
+
+async function rootOf(cm: CacheManager, cell: Cell, name: string, caller: Caller): Promise<Vnode> {
+  const volume = await cm.cells.volume(cell, name, { readOnly: false }, caller)
+  const root = cm.vnode(volume, volume.root)
+  await cm.fetchStatus(root, caller)
+  return root
+}
+
+/** The cell of the server that was named, and those of the database. */
+function allCells(cm: CacheManager, home: Cell, database: CellDatabase): Vnode {
+  const all = new DynamicRoot(cm, home.location, database)
+  if (database.asksDns) cm.dynamicRoot = all
+  for (const name of [home.name, ...database.names]) all.show(name)
+  return all.vnode
 }
 
 function defaultBytes(directory: string): number {

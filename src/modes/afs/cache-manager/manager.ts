@@ -8,8 +8,9 @@ import type { WholeFileCache } from '../../../vfs/whole-files/whole-file-cache.t
 import { AFS } from '../protocol.ts'
 import type { Fid, Known, Who } from '../records.ts'
 import { attributesOf } from './attributes.ts'
-import type { Cell, Cells, ClientVolume } from './cells.ts'
+import type { Cells, ClientVolume } from './cells.ts'
 import type { OpenFile } from './contents.ts'
+import type { DynamicRoot } from './dynamic-root.ts'
 import type { Caller, FileServer, FileServers } from './file-server.ts'
 import { type Asked, Promises } from './promises.ts'
 import { Transfers } from './transfers.ts'
@@ -51,6 +52,8 @@ export class CacheManager {
   overwritten = 0
   breaks = 0
   kernel: KernelPromises | undefined
+  /** If cells are looked for that are not in its list. */
+  dynamicRoot: DynamicRoot | undefined
   kernelCache: KernelCache | undefined
   #nextHandle = 1
   readonly #given = new Map<FileServer, Vnode[]>()
@@ -246,10 +249,5 @@ export class CacheManager {
     if (gone.length === 0) return
     for (const { key } of gone) this.promises.break(key, undefined)
     server.client.call(GiveUpCallBacks, { fids: gone.map(({ fid }) => fid) }).catch(() => {})
-  }
-
-  /** Of a cell that is to be shown: its `root.cell`. */
-  rootVolume(cell: Cell, name: string, readOnly: boolean, caller: Caller): Promise<ClientVolume> {
-    return this.cells.volume(cell, name, { readOnly }, caller)
   }
 }

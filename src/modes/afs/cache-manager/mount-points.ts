@@ -13,9 +13,9 @@ export async function enterVolume(
   caller: Caller,
 ): Promise<Vnode> {
   const target = mountPoint.status?.target ?? ''
-  const [kind, name] = [target[0], target.slice(1)]
-  if ((kind !== '#' && kind !== '%') || name === '') throw new FsError('ENODEV', 'a mount point that names no volume')
-  const { cell } = directory.volume
+  const [, kind, cellName, name] = /^([#%])(?:([^:]+):)?([\w.-]+)$/.exec(target) ?? []
+  if (name === undefined) throw new FsError('ENODEV', 'a mount point that names no volume')
+  const cell = cellName === undefined ? directory.volume.cell : await cm.cells.named(cellName, caller)
   // Inside a replica all is read from replicas, but where a mount point says otherwise.
   const readOnly = kind === '#' && directory.volume.type === 'RO'
   const volume = await cm.cells.volume(cell, name, { readOnly }, caller)

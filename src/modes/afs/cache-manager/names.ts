@@ -23,8 +23,15 @@ import type { NameEntry, Vnode } from './vnodes.ts'
 
 const { CreateFile, MakeDir, Symlink, MakeNode, Link, Rename, RemoveFile, RemoveDir } = AFS.procedures
 
+/** How long a cell that the DNS does not know is not asked for again. */
+const UNKNOWN_CELL_MS = 60_000
 /** How often a walk begins again whose directory changes meanwhile. */
 const TRIES = 4
+
+/** What is no RW volume nobody changes; the server would say the same. */
+function requireChangeable({ volume }: Vnode): void {
+  if (volume.type !== 'RW') throw new FsError('EROFS')
+}
 
 /** Names that cannot be (RFC 3629 §3: no lone surrogates), before anybody is asked. */
 export function checkName(name: string): void {
@@ -43,7 +50,9 @@ export function lookup(
   const names = knownNames(cm, directory)
   if (names === undefined) return walk(cm, context, directory, name)
   const found = names.entries.get(name)
-  if (found === undefined) return absent(cm, directory)
+  if (found === undefined) {
+    return directory === cm.dynamicRoot?.vnode ? walk(cm, context, directory, name) : absent(cm, directory)
+  }
   if (found.type !== 'mountpoint') {
     const vnode = cm.vnode(directory.volume, found)
     if (cm.isValid(vnode)) return entry(cm, directory, vnode)
@@ -60,7 +69,11 @@ async function walk(
   for (let tries = 1; ; tries++) {
     requireDirectory(directory)
     const found = await find(cm, context, directory, name)
-    if (found === undefined) return absent(cm, directory)
+    if (found === undefined) {
+      if (directory !== cm.dynamicRoot?.vnode) return absent(cm, directory)
+      if (!(await cm.dynamicRoot.look(name))) return { node: 0, nameTtlMs: UNKNOWN_CELL_MS }
+      continue
+    }
     const vnode = cm.vnode(directory.volume, found)
     try {
       if (!cm.isValid(vnode)) await fetchEntryStatus(cm, directory, found, context)
@@ -122,6 +135,7 @@ async function make(
 ): Promise<{ directory: Vnode; vnode: Vnode }> {
   const directory = cm.node(parent).vnode
   checkName(name)
+  requireChangeable(directory)
   let vnode: Vnode | undefined
   await cm.change(
     [directory, ...also],
@@ -235,6 +249,7 @@ async function remove(
 ): Promise<void> {
   const directory = cm.node(parent).vnode
   checkName(name)
+  requireChangeable(directory)
   const { volume, fid } = directory
   const victim = victimOf(cm, directory, name)
   await cm.change(
@@ -274,6 +289,7 @@ export async function rename(cm: CacheManager, context: CallContext, renaming: R
   const to = cm.node(newParent).vnode
   checkName(name)
   checkName(newName)
+  requireChangeable(from)
   if (from.volume !== to.volume) throw new FsError('EXDEV')
   const { volume } = from
   const how = flags === RENAME_NOREPLACE ? 'noReplace' : flags === RENAME_EXCHANGE ? 'exchange' : 'replace'

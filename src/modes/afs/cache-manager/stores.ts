@@ -21,7 +21,7 @@ import type { Node, Vnode } from './vnodes.ts'
 
 const { StoreData } = AFS.procedures
 const PIECE_BYTES = 256 * 1024
-/** What is shorter is read at once. */
+/** What is shorter is read at once, and goes along with the call. */
 const SHORT_BYTES = 64 * 1024
 /** How often a file is stored again that is written while it is stored. */
 const TRIES = 4
@@ -110,13 +110,14 @@ async function storeFile(
   let sent = 0
   const bytes = () => {
     sent++
-    return bytesOf(fd, stamp.size, checksum, transfer)
+    const { size } = stamp
+    return size <= SHORT_BYTES ? shortBytes(fd, size, checksum) : () => manyBytes(fd, size, checksum, transfer)
   }
   const args = { who, fid, length: stamp.size, durable, changes: storedChanges(vnode, also, who, mtime) }
   try {
     await cm.change(
       [vnode],
-      () => cm.cells.send(volume, StoreData, args, caller, { bytes, length: stamp.size }),
+      () => cm.cells.send(volume, StoreData, args, caller, () => ({ bytes: bytes(), length: stamp.size })),
       ({ file: known, previousVersion }, asked) => {
         cm.learn(volume, known, asked, true)
         const version = known.status.dataVersion
@@ -128,6 +129,7 @@ async function storeFile(
       },
     )
     ok = true
+    transfer.done = stamp.size
   } catch (error) {
     if (FsError.from(error).code === 'ESTALE') cm.gone(vnode)
     throw error
@@ -147,18 +149,15 @@ function overwrote(cm: CacheManager, { node, key }: Vnode, versions: { base: num
 const pieces = new BufferPool({ bytes: PIECE_BYTES, spare: 16 })
 
 /** The bytes of a cached file, and their checksum. */
-function bytesOf(fd: number, length: number, checksum: { value: number }, transfer: Transfer) {
-  checksum.value = 0
-  transfer.done = 0
-  if (length > SHORT_BYTES) return manyBytes(fd, length, checksum, transfer)
-  const piece = Buffer.allocUnsafe(length)
-  if (hostDisk.read(fd, piece, 0) < length) throw shrunk()
-  checksum.value = zlib.crc32(piece)
-  transfer.done = length
-  return length === 0 ? [] : [piece]
+function shortBytes(fd: number, length: number, checksum: { value: number }): Buffer {
+  const bytes = Buffer.allocUnsafe(length)
+  if (hostDisk.read(fd, bytes, 0) < length) throw shrunk()
+  checksum.value = zlib.crc32(bytes)
+  return bytes
 }
 
 async function* manyBytes(fd: number, length: number, checksum: { value: number }, transfer: Transfer) {
+  checksum.value = 0
   for (let at = 0; at < length; ) {
     const piece = pieces.take(PIECE_BYTES).subarray(0, Math.min(PIECE_BYTES, length - at))
     const count = hostDisk.readCached(fd, piece, at)
