@@ -79,7 +79,12 @@ export interface AfsStatus {
   readonly fetched: { readonly files: number; readonly bytes: number }
   readonly stored: { readonly files: number; readonly bytes: number }
   readonly overwritten: number
-  readonly unstored: readonly { readonly file: string; readonly why: string; readonly next: string }[]
+  readonly unstored: readonly {
+    readonly file: string
+    readonly copy: string
+    readonly why: string
+    readonly next: string
+  }[]
   readonly openFiles: number
   readonly locks: { readonly held: number; readonly lost: number }
 }

@@ -11,10 +11,10 @@ import { AFS } from '../protocol.ts'
 import type { Who } from '../records.ts'
 import type { Cell } from './cells.ts'
 import { type StoredAlso, storedChanges } from './changes.ts'
-import type { Content } from './contents.ts'
+import { type Content, sizeOf } from './contents.ts'
 import type { Caller } from './file-server.ts'
 import type { CacheManager } from './manager.ts'
-import type { Note } from './notes.ts'
+import { type Note, noteClosed } from './notes.ts'
 import { statOf } from './stat.ts'
 import type { Transfer } from './transfers.ts'
 import type { Node, Vnode } from './vnodes.ts'
@@ -68,12 +68,15 @@ async function storeContent(
   content.pending = {}
   content.losesSetId = false
   try {
+    // A short one is there at once, or its close has not returned: whoever waited for it may look.
+    if (sizeOf(content) > SHORT_BYTES) noteClosed(cm.cache, content.file, true)
     await storeFile(cm, vnode, content.file, caller, {
       ...options,
       fd: content.opened.fd,
       also: { pending, losesSetId },
       stillWritten: () => content.writers > 0,
     })
+    if (content.file.state === 'dirty') noteClosed(cm.cache, content.file, false)
     content.isNew = false
     content.stores++
     content.failure = undefined
@@ -251,6 +254,10 @@ export async function storeAtLast(cm: CacheManager, node: Node, who: Who): Promi
 /** What stays changed after the last close is noted. */
 export function keep(cm: CacheManager, { vnode }: Node, { file, failure }: Content): void {
   if (file.state !== 'dirty' || cm.cache.cleanIfUnchanged(file)) return
-  if (vnode.removedHere) cm.cache.discard(file)
-  else cm.unstored.add(file, failure?.message ?? 'the mount ended', failure === undefined || isPassing(failure))
+  if (vnode.removedHere) {
+    cm.cache.discard(file)
+    return
+  }
+  noteClosed(cm.cache, file, true)
+  cm.unstored.add(file, failure?.message ?? 'the mount ended', failure === undefined || isPassing(failure))
 }

@@ -25,22 +25,11 @@ export class Unstored {
         cache.discard(file)
         continue
       }
-      const { damage, doubtful, note } = file
-      const known = isNote(note) ? note : undefined
-      const why =
-        damage !== undefined
-          ? `damaged: ${damage}`
-          : doubtful
-            ? 'the machine stopped before it was on the disk: parts may be lost'
-            : known === undefined
-              ? 'whose it is was not noted'
-              : 'the store was interrupted'
-      this.#files.set(file.number, {
-        file,
-        note: known,
-        why,
-        retry: damage === undefined && !doubtful && known !== undefined,
-      })
+      const { damage, doubtful } = file
+      if (damage === undefined && !doubtful && cache.cleanIfUnchanged(file)) continue
+      const note = isNote(file.note) ? file.note : undefined
+      const why = whyLeft(file, note)
+      this.#files.set(file.number, { file, note, why: why ?? 'the store was interrupted', retry: why === undefined })
     }
   }
 
@@ -60,4 +49,12 @@ export class Unstored {
   [Symbol.iterator](): IterableIterator<UnstoredFile> {
     return this.#files.values()
   }
+}
+
+/** Why it is not stored by itself. */
+function whyLeft({ damage, doubtful }: CachedFile, note: Note | undefined): string | undefined {
+  if (damage !== undefined) return `damaged: ${damage}`
+  if (doubtful) return 'the machine stopped before it was on the disk: parts may be lost'
+  if (note === undefined) return 'whose it is was not noted'
+  return note.closed ? undefined : 'nobody had closed it: it may be half of something'
 }
