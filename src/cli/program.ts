@@ -27,6 +27,7 @@ const COMMANDS: readonly CommandEntry[] = [
   { name: 'info', summary: 'show what the file system knows of a file', load: () => import('./info.ts') },
   { name: 'net', summary: 'show or set the network of a mount', load: () => import('./net.ts') },
   { name: 'orphans', summary: 'find what NFS clients that died left behind', load: () => import('./orphans.ts') },
+  { name: 'afs', summary: 'administer the volumes of an AFS cell', load: () => import('./afs.ts') },
   { name: 'demo', summary: "play scenarios that show a mode's semantics", load: () => import('./demo.ts') },
   { name: 'doctor', summary: 'check what this machine lacks', load: () => import('./doctor.ts') },
   { name: 'bench', summary: 'measure against other file systems', load: () => import('./bench.ts') },

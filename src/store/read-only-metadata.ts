@@ -1,12 +1,14 @@
-// The database of a clone: nothing is ever changed, so there is no journal and nothing pending. Many processes may have
-// it open. Each holds a shared lock on it, by which others know that the clone is in use.
+// The database of a clone, or of a volume that was made from a dump and never opened to be changed: nothing is ever
+// changed, so there is no journal and nothing pending. Many processes may have it open. Each holds a shared lock on it, by
+// which others know that it is in use.
 import SqliteDatabase from 'better-sqlite3'
 import { FsError } from '../posix/errors.ts'
 import type { Parameter } from './journal.ts'
 import { KnownNames } from './known-names.ts'
+import { RESTORED } from './layout.ts'
 import type { MetadataView } from './metadata.ts'
 import { PendingRows } from './pending-rows.ts'
-import { CLONE_FORMAT } from './schema.ts'
+import { CLONE_FORMAT, FORMAT } from './schema.ts'
 
 export class ReadOnlyMetadata implements MetadataView {
   readonly pending = new PendingRows()
@@ -20,9 +22,10 @@ export class ReadOnlyMetadata implements MetadataView {
     this.#database = new SqliteDatabase(path, { readonly: true, fileMustExist: true })
     try {
       const format = this.#database.pragma('user_version', { simple: true })
-      if (format !== CLONE_FORMAT) throw new Error(`${path} is not a clone's, or of another version's format`)
       // The transaction lasts as long as the database is open, and with it the lock.
       this.#database.exec('BEGIN')
+      const fixed = format === CLONE_FORMAT || (format === FORMAT && typeof this.meta(RESTORED) === 'string')
+      if (!fixed) throw new Error(`${path} is not a clone's, or of another version's format`)
       this.meta('id')
     } catch (error) {
       this.#database.close()

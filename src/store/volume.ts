@@ -22,7 +22,7 @@ import type { ListedEntry } from './entries.ts'
 import { GrantCoordinator } from './grant-coordinator.ts'
 import { GrantRecalls } from './grant-recalls.ts'
 import { BLOCK_SIZE } from './inode.ts'
-import { CLEAN, CONTENT, ID, ORIGIN, ROOT_INODE } from './layout.ts'
+import { CLEAN, CONTENT, ID, ORIGIN, RESTORED, ROOT_INODE } from './layout.ts'
 import { LockService } from './lock-service.ts'
 import { checkName, type NameHash } from './names.ts'
 import type { NoticeListener } from './notices.ts'
@@ -48,7 +48,7 @@ export interface VolumeOptions {
   readonly onBackgroundError?: (error: Error) => void
   readonly limits?: Partial<VolumeLimits>
   readonly nameHash?: NameHash
-  /** Opens a clone. Changes fail with EROFS. */
+  /** Opens a clone, or a volume that was restored and is still as it came. Changes fail with EROFS. */
   readonly readOnly?: boolean
 }
 
@@ -69,6 +69,9 @@ export class Volume {
   /** Undefined: the volume is a clone, and nothing changes. */
   readonly #removal: ContentRemoval | undefined
   readonly #staged = new Set<replacing.StagedContent>()
+  /** What is being read, and who waits until nothing is. */
+  readonly #snapshots = new Set<replacing.Snapshot>()
+  #unread = () => {}
   /** What waits for the device. */
   readonly #syncs = new Set<Promise<void>>()
   #cloning: Promise<unknown> = Promise.resolve()
@@ -108,6 +111,7 @@ export class Volume {
   }
 
   async #close(): Promise<void> {
+    this.#unread()
     const { metadata, inodes, files } = this.#parts
     // A descriptor that is closed under a sync may be another file's when the sync comes to it.
     while (this.#syncs.size > 0) await Promise.allSettled(this.#syncs)
@@ -311,11 +315,25 @@ export class Volume {
 
   /** The content of a regular file as it is now: `replaceContent` does not change it. */
   openSnapshot(ino: number): replacing.Snapshot {
-    return replacing.openSnapshot(this.#parts, ino)
+    const snapshot = replacing.openSnapshot(this.#parts, ino)
+    this.#snapshots.add(snapshot)
+    return snapshot
   }
 
   closeSnapshot(snapshot: replacing.Snapshot): void {
+    this.#snapshots.delete(snapshot)
     replacing.closeSnapshot(this.#parts, snapshot)
+    if (this.#snapshots.size === 0) this.#unread()
+  }
+
+  /** Closes the volume when no snapshot is open any more. To be called once; `close` does not wait. */
+  async closeWhenUnread(): Promise<void> {
+    if (this.#snapshots.size > 0 && this.#closing === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#unread = resolve
+      })
+    }
+    await this.close()
   }
 
   /** Reads what is in memory: see `readCached`. */
@@ -441,6 +459,13 @@ export class Volume {
   get origin(): string | undefined {
     const origin = this.#parts.metadata.meta(ORIGIN)
     return origin === undefined ? undefined : String(origin)
+  }
+
+  /** Of a clone its id, of a volume that was restored and is as it came that of the clone that was dumped. */
+  get snapshot(): string | undefined {
+    if (this.origin !== undefined) return this.id
+    const restored = this.#parts.metadata.meta(RESTORED)
+    return typeof restored === 'string' ? restored : undefined
   }
 
   /**

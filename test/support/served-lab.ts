@@ -47,7 +47,7 @@ export class ServedLab {
   }
 
   get url(): string {
-    return `${this.#mode}://127.0.0.1:${this.#port}/${this.#path}`
+    return `${this.#mode}://127.0.0.1:${this.port}/${this.#path}`
   }
 
   /** Again on the port that it had; `options` of the server. */

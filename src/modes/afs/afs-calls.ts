@@ -94,11 +94,26 @@ export class AfsCalls {
    * Makes a change: `files` says which inodes it is about, and is asked again when the others have been told of those. If
    * names lead elsewhere by then, they are told of that.
    */
-  async change<R>(served: ServedVolume, caller: Caller, files: () => readonly number[], make: () => R): Promise<R> {
+  change<R>(served: ServedVolume, caller: Caller, files: () => readonly number[], make: () => R): Promise<R> {
+    return this.whileServed(served, () => this.#change(served, caller, files, make))
+  }
+
+  /** What fails because its volume has gone fails with where it went, or with VBUSY while that is being decided. */
+  async whileServed<R>(served: ServedVolume, body: () => Promise<R>): Promise<R> {
+    try {
+      return await body()
+    } catch (error) {
+      if (!this.registry.serves(served)) this.registry.get(served.id)
+      throw error
+    }
+  }
+
+  async #change<R>(served: ServedVolume, caller: Caller, files: () => readonly number[], make: () => R): Promise<R> {
     for (let tries = 0; tries < TRIES; tries++) {
       const inodes = files()
       const fids = inodes.map((ino) => fidOf(served, ino))
       const done = await this.callbacks.change(served, caller.id, fids, () => {
+        this.registry.get(served.id)
         const now = files()
         if (now.length !== inodes.length || now.some((ino, i) => ino !== inodes[i])) return undefined
         return { result: make() }

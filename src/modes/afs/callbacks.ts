@@ -7,6 +7,7 @@ import { FsError } from '../../posix/errors.ts'
 import type { WsPeer } from '../../rpc/ws/index.ts'
 import { CACHE_READ, type Holder } from '../../store/grant-types.ts'
 import type { Notice } from '../../store/notices.ts'
+import type { Volume } from '../../store/volume.ts'
 import { BreakBatches } from './break-batches.ts'
 import { BREAK_MAX } from './limits.ts'
 import { promiseLifeMs } from './promise-life.ts'
@@ -40,7 +41,8 @@ export class Callbacks {
   readonly #standing = new Map<string, Standing>()
   /** Clients that are being told. */
   readonly #telling = new Map<string, Promise<void>>()
-  readonly #stops: (() => void)[] = []
+  /** How not to serve a volume any more. */
+  readonly #stops = new Map<Volume, () => void>()
   /** What the change that is being made has broken already. */
   #broken: ReadonlySet<number> = new Set()
 
@@ -60,14 +62,36 @@ export class Callbacks {
       await this.#batches.add(client.slice(PROTOCOL.length + 1), { volume: id, vnode: file, unique: Number(key) })
       return 'acknowledged'
     })
-    this.#stops.push(
-      stopSending,
-      volume.watch((notice) => this.#noticed(served, notice)),
-    )
+    const stopWatching = volume.watch((notice) => this.#noticed(served, notice))
+    this.#stops.set(volume, () => {
+      stopSending()
+      stopWatching()
+    })
+  }
+
+  /** Sends no more breaks of a volume, which is closed or moved. */
+  leave({ volume }: ServedVolume): void {
+    this.#stops.get(volume)?.()
+    this.#stops.delete(volume)
   }
 
   close(): void {
-    for (const stop of this.#stops.splice(0)) stop()
+    for (const stop of this.#stops.values()) stop()
+    this.#stops.clear()
+  }
+
+  /**
+   * Ends every promise of a volume: it moves, goes, or a newer one has taken its place. Resolves when all have been told,
+   * or are known not to have been. Whoever calls this takes care that no new ones are given.
+   */
+  async breakAll({ volume: { grants } }: ServedVolume): Promise<void> {
+    const files = new Set<number>()
+    for (const id of this.#standing.keys()) {
+      for (const { file } of grants.table.grantsOfClient(clientName(id))) files.add(file)
+    }
+    const timeoutMs = 2 * this.#options.timeoutMs
+    const told = [...files].map((file) => grants.before({ file, kind: 'write', client: '', wait: true, timeoutMs }))
+    await Promise.allSettled(told)
   }
 
   /** A client is there. `remembered`: it is the same as before. */

@@ -25,7 +25,7 @@ export const afsMode: Mode = {
     const server = await AfsServer.start({ directory, host, port, ...opened, ...parseServerOptions(request) })
     return {
       url: `afs://${authorityOf(server)}/${ROOT_CELL.name}`,
-      volume: server.volume,
+      ...(server.rootCell === undefined ? {} : { volume: server.rootCell }),
       close: () => server.close(),
     }
   },

@@ -24,3 +24,5 @@ export const VOLUMES_MAX = 4096
 export const ENTRIES_PAGE_MAX = 512
 /** Work that a server does at a time. */
 export const TRANSACTIONS_MAX = 64
+/** Where file servers listen, if nobody says otherwise: afs3-fileserver. */
+export const AFS_PORT = 7000

@@ -51,6 +51,15 @@ export class LockLeases {
     this.#leases.delete(key)
   }
 
+  /** Its locks are not here any more. */
+  endVolume(volume: number): void {
+    for (const [key, stop] of this.#leases) {
+      if ((JSON.parse(key) as [number])[0] !== volume) continue
+      stop()
+      this.#leases.delete(key)
+    }
+  }
+
   close(): void {
     for (const stop of this.#leases.values()) stop()
     this.#leases.clear()

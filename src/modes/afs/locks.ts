@@ -8,7 +8,7 @@ import { clientName } from './callbacks.ts'
 import { type LeasedLock, LOCK_LEASE_MS, LockLeases } from './lock-leases.ts'
 import type { Arguments, Result } from './protocol.ts'
 import type { Fid } from './records.ts'
-import type { VolumeRegistry } from './volume-registry.ts'
+import type { ServedVolume, VolumeRegistry } from './volume-registry.ts'
 
 export class AfsLocks {
   readonly #registry: VolumeRegistry
@@ -46,6 +46,11 @@ export class AfsLocks {
     if (!this.#leases.has(lock)) return
     this.#leases.end(lock)
     this.#release(lock)
+  }
+
+  /** Of a volume that is not here any more: who extends one is told ENOLCK, here and where it is now. */
+  leave({ id }: ServedVolume): void {
+    this.#leases.endVolume(id)
   }
 
   close(): void {

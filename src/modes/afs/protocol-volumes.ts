@@ -27,6 +27,8 @@ export const VolumeEntry = v.object({
   ro: v.nullable(v.object({ id: Id, servers: list(ServerAddress, SERVERS_MAX) })),
   /** The snapshot, beside the RW volume. */
   backup: v.nullable(Site),
+  /** Where replicas are to be: `ro` has those of them that were released. */
+  sites: list(ServerAddress, SERVERS_MAX),
   /** Grows with each change of the entry. */
   revision: unsigned(),
 })
@@ -119,7 +121,7 @@ export type VolumeInfo = v.InferOutput<typeof VolumeInfo>
 /** Long work that is being done. */
 export const Transaction = v.object({
   id: text(64),
-  operation: v.picklist(['create', 'delete', 'move', 'release', 'backup', 'receive', 'remove']),
+  operation: v.picklist(['create', 'delete', 'move', 'release', 'backup', 'receive', 'sites', 'quota']),
   volume: VolumeName,
   /** What it is at: 'clone', 'dump', 'commit', … */
   step: text(64),

@@ -2,6 +2,7 @@
 import { type Credentials, MAY_READ } from '../../posix/credentials.ts'
 import { FsError } from '../../posix/errors.ts'
 import { isDot } from '../../store/names.ts'
+import type { Volume } from '../../store/volume.ts'
 import type { AfsCalls, Caller } from './afs-calls.ts'
 import { ENTRIES_BYTES, ENTRIES_WITH_STATUS_MAX, HOLDERS_MAX } from './limits.ts'
 import type { Arguments, Result } from './protocol.ts'
@@ -103,14 +104,20 @@ export function getHolders(calls: AfsCalls, _caller: Caller, { fid }: Arguments<
   const { grants } = served.volume
   const now = grants.now()
   const holders = grants.table.grantsOf(ino).slice(0, HOLDERS_MAX)
-  const missed = grants.table.undeliveredRecalls().slice(0, HOLDERS_MAX)
   return {
     holders: holders.map(({ client, expiresAt, recall }) => ({
       ...{ client, breaking: recall !== undefined },
       ...(Number.isFinite(expiresAt) ? { expiresInMs: Math.max(0, Math.floor(expiresAt - now)) } : {}),
     })),
-    missed: missed.map(({ client, count, since, unreachable }) => ({
-      ...{ client, breaks: count, sinceMs: Math.max(0, Math.floor(now - since)), unreachable },
-    })),
+    missed: missedOf(served.volume),
   }
+}
+
+/** Clients that may not have heard of breaks of a volume. */
+export function missedOf({ grants }: Volume): Result<'GetHolders'>['missed'] {
+  const now = grants.now()
+  const missed = grants.table.undeliveredRecalls().slice(0, HOLDERS_MAX)
+  return missed.map(({ client, count, since, unreachable }) => ({
+    ...{ client, breaks: count, sinceMs: Math.max(0, Math.floor(now - since)), unreachable },
+  }))
 }

@@ -125,10 +125,19 @@ function readLater(snapshot: Snapshot, into: Buffer, at: number, offset: number)
 export async function storeData(
   calls: AfsCalls,
   caller: Caller,
-  { who, fid, length, durable, changes }: Arguments<'StoreData'>,
+  args: Arguments<'StoreData'>,
   bytes: IncomingBytes,
 ): Promise<Result<'StoreData'>> {
-  const target = calls.changeable(fid)
+  const target = calls.changeable(args.fid)
+  return calls.whileServed(target.served, () => store(calls, caller, target, { ...args, bytes }))
+}
+
+async function store(
+  calls: AfsCalls,
+  caller: Caller,
+  target: Target,
+  { who, fid, length, durable, changes, bytes }: Arguments<'StoreData'> & { readonly bytes: IncomingBytes },
+): Promise<Result<'StoreData'>> {
   const { served, ino } = target
   requireFile(target)
   const { volume } = served

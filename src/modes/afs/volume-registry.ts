@@ -10,6 +10,8 @@ export interface ServedVolume {
   readonly name: string
   readonly type: VolumeType
   readonly volume: Volume
+  /** Somebody else in this process has opened it, and closes it. */
+  readonly isLent?: boolean
 }
 
 /** The first number that OpenAFS gives; and the volume that a cell's name space begins with. */
@@ -29,6 +31,14 @@ export class VolumeRegistry {
     this.#moved.delete(served.id)
   }
 
+  /** A newer clone is served in its place from now on. Returns the one before, if there was one. */
+  replace(served: ServedVolume): ServedVolume | undefined {
+    const old = this.#served.get(served.id)
+    this.remove(served.id)
+    this.add(served)
+    return old
+  }
+
   /** It is served no more. `server`: where it is now, if that is known. */
   remove(id: number, server?: string): void {
     const served = this.#served.get(id)
@@ -38,7 +48,7 @@ export class VolumeRegistry {
     if (server !== undefined) this.#moved.set(id, server)
   }
 
-  /** While it is moved or cloned, callers are told to come again. */
+  /** While it is moved, or whether it is here is not known, callers are told to come again. */
   setBusy(id: number, busy: boolean): void {
     if (busy) this.#busy.add(id)
     else this.#busy.delete(id)
@@ -48,6 +58,7 @@ export class VolumeRegistry {
   get(id: number): ServedVolume {
     const served = this.#served.get(id)
     if (served === undefined) {
+      if (this.#busy.has(id)) throw new ServiceError('VBUSY', { volume: id })
       const server = this.#moved.get(id)
       throw server === undefined
         ? new ServiceError('VNOVOL', { volume: id })
@@ -55,6 +66,24 @@ export class VolumeRegistry {
     }
     if (this.#busy.has(id)) throw new ServiceError('VBUSY', { volume: id })
     return served
+  }
+
+  /** Whether callers find it, and not another one in its place. */
+  serves(served: ServedVolume): boolean {
+    return this.#served.get(served.id) === served && !this.#busy.has(served.id)
+  }
+
+  isBusy(id: number): boolean {
+    return this.#busy.has(id)
+  }
+
+  /** Also while it is busy. */
+  find(id: number): ServedVolume | undefined {
+    return this.#served.get(id)
+  }
+
+  findNamed(name: string): ServedVolume | undefined {
+    return this.#byName.get(name)
   }
 
   /** Throws ServiceError: VNOVOL of no number. */

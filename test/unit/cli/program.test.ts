@@ -19,6 +19,7 @@ const COMMANDS = [
   'info',
   'net',
   'orphans',
+  'afs',
   'demo',
   'doctor',
   'bench',
@@ -78,6 +79,13 @@ describe('proteus', () => {
     [['demo', 'local', '--keep'], /--data and --keep are for one scenario: name it/],
     [['demo', 'local', '--data', '/x'], /--data and --keep are for one scenario/],
     [['demo', 'local', 'locks', '--data', ''], /--data needs a directory/],
+    [['afs', 'volume'], /unknown command 'volume'\n\(Did you mean volumes\?\)/],
+    [['afs', 'create', 'a/b'], /"a\/b" is no name of a volume/],
+    [['afs', 'create', 'v', '--quota', 'much'], /--quota needs a size such as 500m or 10g, or none/],
+    [['afs', 'quota', 'v', '--inodes', '-1'], /--inodes needs a number, or none/],
+    [['afs', 'volumes', '--server', 'nfs://host'], /nfs:\/\/host is no afs:\/\/host:port/],
+    [['afs', 'move', 'v'], /missing required argument 'host:port'/],
+    [['afs', 'mountpoint', '/x'], /a volume to show there, or --remove/],
     [['demo', 'local', 'locks', 'more'], /too many arguments/],
     [['serve', 'local', '--port', '70000'], /--port needs a number/],
     [['serve', 'local', '--export', '/export'], /unknown option '--export'/],
@@ -91,6 +99,15 @@ describe('proteus', () => {
     expect(err).toMatch(message)
     expect(err).toMatch(/^proteus: /)
     expect({ code, out }).toEqual({ code: 2, out: '' })
+  })
+
+  const AFS = ['volumes', 'create', 'delete', 'move', 'release', 'backup', 'mountpoint', 'quota', 'callbacks']
+  test.each(AFS)('afs %s has help with examples', async (command) => {
+    const { code, out } = await proteus('afs', command, '--help')
+    expect(code).toBe(0)
+    expect(out).toContain(`Usage: proteus afs ${command}`)
+    expect(out).toMatch(/Examples:\n {2}\$ proteus afs/)
+    expect(out).toContain('--json')
   })
 
   test('help of serve has what the server of that mode may be told', async () => {

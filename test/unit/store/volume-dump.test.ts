@@ -10,6 +10,7 @@ import { Volume } from '../../../src/store/volume.ts'
 import { random, seed } from '../../support/random.ts'
 import {
   checkVolume,
+  codeOf,
   contentOf,
   diskWith,
   fail,
@@ -161,6 +162,30 @@ describe('a dump', () => {
       DumpError,
     )
     await expect(Volume.restore(join(folder, 'no'), whole(changes))).rejects.toThrow('only what changed')
+  })
+
+  it('is read as it came, by several at a time, and stays what later changes can be added to', async () => {
+    const folder = scratch()
+    const volume = await openVolume(join(folder, 'volume'))
+    const f = file(volume, 1, 'f')
+    put(volume, f, 'one')
+    await volume.clone(join(folder, 'one'))
+    const one = await openVolume(join(folder, 'one'), readOnly)
+    await Volume.restore(join(folder, 'restored'), one.dump())
+    const shown = await openVolume(join(folder, 'restored'), readOnly)
+    const again = await openVolume(join(folder, 'restored'), readOnly)
+    expect([shown.snapshot, shown.origin, again.readOnly]).toEqual([one.snapshot, undefined, true])
+    expect(codeOf(() => file(shown, 1, 'g'))).toBe('EROFS')
+    put(volume, f, 'two')
+    await volume.clone(join(folder, 'two'))
+    const two = await openVolume(join(folder, 'two'), readOnly)
+    await Volume.restore(join(folder, 'next'), two.dump({ since: one }), { base: join(folder, 'restored') })
+    const next = await openVolume(join(folder, 'next'), readOnly)
+    expect([contentOf(shown, f), contentOf(next, f), next.snapshot]).toEqual(['one', 'two', two.id])
+    await next.close()
+    // Once it may have been changed, it is not as it came.
+    await (await openVolume(join(folder, 'next'))).close()
+    await expect(openVolume(join(folder, 'next'), readOnly)).rejects.toThrow("is not a clone's")
   })
 
   it('that ends early, or is damaged anywhere, is refused, and nothing is left', async () => {

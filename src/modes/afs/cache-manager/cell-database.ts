@@ -4,15 +4,11 @@ import { readFileSync } from 'node:fs'
 import { FsError } from '../../../posix/errors.ts'
 import type { Address } from '../../../rpc/transport.ts'
 import { ModeOptionError } from '../../mode.ts'
+import { isCellName } from '../addresses.ts'
+import { AFS_PORT } from '../limits.ts'
 
-/** Where servers of AFS listen unless an address says otherwise. */
-export const AFS_PORT = 7000
 const CELLS_MAX = 1000
 const SERVERS_MAX = 32
-/** A name that could be a cell's: a domain. */
-const CELL = /^(?=.{1,255}$)[A-Za-z0-9]([\w-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([\w-]*[A-Za-z0-9])?)*$/
-
-export const isCellName = (name: string): boolean => CELL.test(name)
 
 /**
  * Cells and the addresses of their volume location servers:

@@ -3,11 +3,11 @@
 import { FsError } from '../../../posix/errors.ts'
 import { type Address, addressName } from '../../../rpc/transport.ts'
 import { type BytesOptions, type Procedure, ServiceError } from '../../../rpc/ws/index.ts'
+import { readAddress } from '../addresses.ts'
 import { AFS } from '../protocol.ts'
 import { VL, type VolumeEntry } from '../protocol-volumes.ts'
 import type { Fid } from '../records.ts'
 import type { VolumeType } from '../volume-registry.ts'
-import { parseAddress } from './addresses.ts'
 import type { CellDatabase } from './cell-database.ts'
 import type { Caller, FileServer, FileServers } from './file-server.ts'
 import type { Scope } from './promises.ts'
@@ -86,14 +86,12 @@ export class Cells {
   /** The cell that a server belongs to. */
   async of(address: Address, caller: Caller): Promise<Cell> {
     const server = this.#servers.at(address)
-    const { cell: name, servers } = await server
-      .call(GetCell, undefined, caller)
-      .catch(() => ({ cell: 'x', servers: [] as string[] })) // TEMP
+    const { cell: name, servers } = await server.call(GetCell, undefined, caller)
     const known = this.#cells.get(name)
     if (known !== undefined) return known
     // A file server that keeps no entries says who does.
     const [said] = servers
-    const location = said === undefined ? server : this.#servers.at(parseAddress(said))
+    const location = said === undefined ? server : this.#at(said)
     const cell = { name, location, volumes: new Map(), index: this.#cells.size }
     this.#cells.set(name, cell)
     return cell
@@ -115,7 +113,7 @@ export class Cells {
     if (known !== undefined && servers.includes(known.server.name)) return known
     let failure: unknown
     for (const address of servers) {
-      const server = this.#servers.at(parseAddress(address))
+      const server = this.#at(address)
       try {
         const { name, root } = await server.call(GetVolumeStatus, { volume: id }, caller)
         if (known !== undefined) {
@@ -139,10 +137,15 @@ export class Cells {
         ? location.call(GetEntryById, { id: which }, caller)
         : location.call(GetEntryByName, { name: which }, caller))
     } catch (error) {
-      if (FsError.from(error).code === 'EPROTONOSUPPORT')
-        return { name: 'root.cell', rw: { id: 536870912, server: location.name }, ro: null, backup: null, revision: 0 } // TEMP
       throw failureOf(error, `no volume ${which}`)
     }
+  }
+
+  /** A server whose address another one told. */
+  #at(text: string): FileServer {
+    const address = readAddress(text)
+    if (address === undefined) throw new FsError('EIO', `no address: ${text}`)
+    return this.#servers.at(address)
   }
 
   #moved(volume: ClientVolume, server: FileServer): void {
@@ -171,7 +174,7 @@ export class Cells {
     procedure: Procedure<A, R, true, false>,
     args: NoInfer<A>,
     caller: Caller,
-    bytes: Pick<BytesOptions, 'bytes' | 'length'>,
+    bytes: () => Pick<BytesOptions, 'bytes' | 'length'>,
   ): Promise<R> {
     return this.#follow(volume, caller, (server) => server.send(procedure, args, caller, bytes))
   }
@@ -214,7 +217,7 @@ export class Cells {
     const at = servers.indexOf(from.name)
     const next = servers[(at + 1) % servers.length] ?? sites[0]
     if (next === undefined) throw new FsError('ENODEV', `volume ${volume.name} is nowhere`)
-    this.#moved(volume, this.#servers.at(parseAddress(next)))
+    this.#moved(volume, this.#at(next))
   }
 }
 

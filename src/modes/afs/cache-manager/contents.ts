@@ -3,7 +3,7 @@
 import { hostDisk } from '../../../host/disk.ts'
 import type { AttributeChanges } from '../../../posix/attributes.ts'
 import { FsError } from '../../../posix/errors.ts'
-import { isDirectory, isRegular, O_TRUNC, opensForWrite } from '../../../posix/mode.ts'
+import { isDirectory, isRegular, O_TRUNC, opensForWrite, S_ISGID, S_ISUID } from '../../../posix/mode.ts'
 import type { Awaitable, CallContext, Handle, NodeId, Opened } from '../../../vfs/filesystem.ts'
 import type { Fetch } from '../../../vfs/whole-files/fetch.ts'
 import type { CachedFile } from '../../../vfs/whole-files/files.ts'
@@ -38,6 +38,12 @@ export class Content {
   /** Somebody wrote who may not leave it set-id bits. */
   losesSetId = false
   storing: Promise<void> | undefined
+  /** How often it was stored since it was opened. */
+  stores = 0
+  /** Whose close(2) stored it last, if nothing has happened since. */
+  storedFor: Handle | undefined
+  /** Why it could not be stored. */
+  failure: FsError | undefined
 
   constructor(cache: WholeFileCache, opened: CachedOpen, fetch?: Fetch) {
     this.#cache = cache
@@ -56,6 +62,11 @@ export class Content {
   /** Programs have written what the server does not have. */
   isChanged(): boolean {
     return this.file.state === 'dirty' && this.#cache.isChanged(this.file)
+  }
+
+  /** It was stored while a mapping may have made pages dirty, which hide what is written to them afterwards. */
+  mayHideChanges(handle: Handle): boolean {
+    return this.stores > 1 || (this.stores === 1 && this.storedFor !== handle)
   }
 }
 
@@ -225,7 +236,10 @@ function opened(cm: CacheManager, context: CallContext, node: Node, content: Con
   const handle = cm.nextHandle()
   cm.files.set(handle, { node, content, writes, served, who: cm.whoIs(context) })
   if (served) return { handle, directIo: true }
-  return { handle, backing: { fd: content.opened.fd, key: content.file } }
+  const backing = { fd: content.opened.fd, key: content.file }
+  // What may not keep set-id bits is written here, so that they go with the first write.
+  const mode = node.vnode.attributes?.mode ?? 0
+  return writes && (mode & (S_ISUID | S_ISGID)) !== 0 ? { handle, backing, directIo: true } : { handle, backing }
 }
 
 /** From now on the file may be changed without our hearing of it. */

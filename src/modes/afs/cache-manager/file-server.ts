@@ -22,6 +22,8 @@ import type { Fid, Who } from '../records.ts'
 
 /** How long a server that says it is busy is left alone, in milliseconds: at first, and at most. */
 const BUSY_MS = { least: 20, most: 1000 } as const
+/** How often a call is made again whose outcome the server has forgotten. */
+const REPEATS = 8
 /** Signs of life are asked for so often, in milliseconds, at most: OpenAFS probes every 3 minutes. */
 const HEARTBEAT_MS = 30_000
 
@@ -118,6 +120,11 @@ export class FileServer {
     return this.#dead
   }
 
+  /** Throws ETIMEDOUT if it is dead. */
+  requireAlive(): void {
+    if (this.#dead) throw this.#deadError('not asked')
+  }
+
   /** Since when it is out of reach, in milliseconds. */
   get lostAt(): number | undefined {
     return this.#lostAt
@@ -131,15 +138,15 @@ export class FileServer {
     return this.#call(caller, procedure.name, (cancellation) => this.client.call(procedure, args, { cancellation }))
   }
 
-  /** The same, of one that takes the bytes of a file. */
+  /** The same, of one that takes the bytes of a file, which are asked for each time that it is made. */
   send<A, R>(
     procedure: Procedure<A, R, true, false>,
     args: NoInfer<A>,
     caller: Caller,
-    bytes: Pick<BytesOptions, 'bytes' | 'length'>,
+    bytes: () => Pick<BytesOptions, 'bytes' | 'length'>,
   ): Promise<R> {
     return this.#call(caller, procedure.name, (cancellation) =>
-      this.client.call(procedure, args, { ...bytes, cancellation }),
+      this.client.call(procedure, args, { ...bytes(), cancellation }),
     )
   }
 
@@ -155,6 +162,7 @@ export class FileServer {
   async #call<R>(caller: Caller, name: string, make: (cancellation: Cancellation) => Promise<R>): Promise<R> {
     const cancellation: Cancellation = {}
     let interrupted = false
+    let repeats = 0
     const stop =
       'who' in caller
         ? undefined
@@ -172,6 +180,7 @@ export class FileServer {
         } catch (error) {
           if (interrupted) throw new FsError('EINTR', name, { cause: error })
           if (this.#dead) throw this.#deadError(name)
+          if (isUnknown(error) && ++repeats <= REPEATS) continue
           if (!isBusy(error)) throw error instanceof ServiceError ? error : FsError.from(error)
         }
         await this.#pause(pauseMs, cancellation)
@@ -226,8 +235,16 @@ export class FileServer {
   }
 }
 
+const failedFor = (error: unknown): unknown => (error instanceof Error && 'reason' in error ? error.reason : undefined)
+
+/**
+ * A server that began anew has forgotten whether it did it: it is asked again. A store is the same twice; of a name that was
+ * made, moved or removed the caller hears EEXIST or ENOENT then, as of any server that forgets.
+ */
+const isUnknown = (error: unknown): boolean => failedFor(error) === 'OUTCOME_UNKNOWN'
+
 /** VBUSY: the volume is being moved or cloned. EAGAIN: the server could not tell us yet what we must know. */
 function isBusy(error: unknown): boolean {
   if (error instanceof ServiceError) return error.code === 'VBUSY'
-  return error instanceof Error && 'reason' in error && error.reason === 'BUSY'
+  return failedFor(error) === 'BUSY'
 }

@@ -29,11 +29,12 @@ import type {
 import { AFS } from '../protocol.ts'
 import { setAttributes } from './changes.ts'
 import * as contents from './contents.ts'
+import { afterClose } from './last-stores.ts'
 import { Listing } from './listing.ts'
 import type { ClientLocks } from './locks.ts'
 import type { CacheManager } from './manager.ts'
 import * as names from './names.ts'
-import { keep, store, storeAtLast } from './stores.ts'
+import { keep, store } from './stores.ts'
 import { attributesOfNode } from './views.ts'
 
 const { GetVolumeStatus } = AFS.procedures
@@ -46,6 +47,7 @@ export class AfsFileSystem implements FileSystem {
   readonly #locks: ClientLocks
   readonly #farewell: () => Promise<void>
   readonly #directories = new Map<Handle, Listing>()
+  readonly #ending = new AbortController()
   /** Stores that nobody waits for. */
   readonly #parting = new Set<Promise<void>>()
   #detached: Promise<void> | undefined
@@ -77,6 +79,7 @@ export class AfsFileSystem implements FileSystem {
   }
 
   async #detach(): Promise<void> {
+    this.#ending.abort()
     for (const handle of [...this.#cm.files.keys()]) this.release(handle)
     this.#directories.clear()
     await Promise.allSettled(this.#parting)
@@ -168,9 +171,19 @@ export class AfsFileSystem implements FileSystem {
   }
 
   flush(context: CallContext, handle: Handle, lockOwner: bigint): Awaitable<void> {
-    const { node, writes, who } = contents.fileOf(this.#cm, handle)
+    const { node, content, writes, who } = contents.fileOf(this.#cm, handle)
     this.#locks.closed(node, lockOwner)
-    if (writes) return store(this.#cm, node, context, { who, durable: false })
+    if (writes) return this.#storeAtClose(context, handle, { node, content, who })
+  }
+
+  async #storeAtClose(
+    context: CallContext,
+    handle: Handle,
+    { node, content, who }: Pick<contents.OpenFile, 'node' | 'content' | 'who'>,
+  ): Promise<void> {
+    const { stores } = content
+    await store(this.#cm, node, context, { who, durable: false })
+    content.storedFor = content.stores > stores ? handle : undefined
   }
 
   release(handle: Handle): void {
@@ -178,15 +191,17 @@ export class AfsFileSystem implements FileSystem {
     const file = cm.files.get(handle)
     if (file === undefined) return
     cm.files.delete(handle)
-    const { node, content, writes, served, who } = file
+    const { node, content, writes, served } = file
     this.#locks.released(node, handle)
     if (served) content.served--
-    // A mapping may have outlived the last close(2).
-    if (writes && content.isChanged() && !node.vnode.removedHere) {
-      const storing = storeAtLast(cm, node, who).then(() => this.#closed(file))
-      this.#parting.add(storing)
-      void storing.finally(() => this.#parting.delete(storing))
-    } else this.#closed(file)
+    const storing = writes ? afterClose(cm, file, handle, this.#ending.signal) : undefined
+    if (storing === undefined) {
+      this.#closed(file)
+      return
+    }
+    const closing = storing.then(() => this.#closed(file))
+    this.#parting.add(closing)
+    void closing.finally(() => this.#parting.delete(closing))
   }
 
   #closed({ node, content, writes }: contents.OpenFile): void {

@@ -138,6 +138,8 @@ export class CacheManager {
     learn: (result: R, asked: Asked) => void,
   ): Promise<R> {
     const { promises } = this
+    // What is not even asked for changes nothing.
+    for (const { volume } of vnodes) volume.server.requireAlive()
     for (const { promise } of vnodes) promises.changing(promise)
     let failed = true
     try {

@@ -9,16 +9,17 @@ import { cacheChannel, traceTime } from '../../../trace/trace.ts'
 import type { CachedFile } from '../../../vfs/whole-files/files.ts'
 import { AFS } from '../protocol.ts'
 import type { Who } from '../records.ts'
+import type { Cell } from './cells.ts'
 import { type StoredAlso, storedChanges } from './changes.ts'
 import type { Content } from './contents.ts'
 import type { Caller } from './file-server.ts'
 import type { CacheManager } from './manager.ts'
-import { isNote } from './notes.ts'
+import type { Note } from './notes.ts'
 import { statOf } from './stat.ts'
 import type { Transfer } from './transfers.ts'
 import type { Node, Vnode } from './vnodes.ts'
 
-const { StoreData, FetchStatus } = AFS.procedures
+const { StoreData } = AFS.procedures
 const PIECE_BYTES = 256 * 1024
 /** What is shorter is read at once, and goes along with the call. */
 const SHORT_BYTES = 64 * 1024
@@ -74,8 +75,11 @@ async function storeContent(
       stillWritten: () => content.writers > 0,
     })
     content.isNew = false
+    content.stores++
+    content.failure = undefined
     cm.unstored.delete(content.file)
   } catch (error) {
+    content.failure = FsError.from(error)
     content.pending = { ...pending, ...content.pending }
     content.losesSetId ||= losesSetId
     throw error
@@ -103,21 +107,25 @@ async function storeFile(
   const transfer = cm.transfers.begin('store', vnode.key, stamp.size)
   let ok = false
   const checksum = { value: 0 }
-  const bytes =
-    stamp.size <= SHORT_BYTES
-      ? shortBytes(fd, stamp.size, checksum)
-      : () => manyBytes(fd, stamp.size, checksum, transfer)
+  let sent = 0
+  const bytes = () => {
+    sent++
+    const { size } = stamp
+    return size <= SHORT_BYTES ? shortBytes(fd, size, checksum) : () => manyBytes(fd, size, checksum, transfer)
+  }
   const args = { who, fid, length: stamp.size, durable, changes: storedChanges(vnode, also, who, mtime) }
   try {
     await cm.change(
       [vnode],
-      () => cm.cells.send(volume, StoreData, args, caller, { bytes, length: stamp.size }),
+      () => cm.cells.send(volume, StoreData, args, caller, () => ({ bytes: bytes(), length: stamp.size })),
       ({ file: known, previousVersion }, asked) => {
         cm.learn(volume, known, asked, true)
         const version = known.status.dataVersion
         const now = { stamp, checksum: checksum.value, stillWritten: stillWritten() }
         cm.cache.stored(file, { version, status: null, ...now })
-        if (previousVersion !== base) overwrote(cm, vnode, { base, previousVersion })
+        // What was sent again may have found our own store there.
+        if (previousVersion !== base && (sent === 1 || previousVersion !== base + 1))
+          overwrote(cm, vnode, { base, previousVersion })
       },
     )
     ok = true
@@ -163,6 +171,13 @@ async function* manyBytes(fd: number, length: number, checksum: { value: number 
   }
 }
 
+export async function checksumOf(fd: number, length: number): Promise<number> {
+  const checksum = { value: 0 }
+  const transfer = { direction: 'store', key: '', length, done: 0, since: 0 } as const
+  for await (const _ of manyBytes(fd, length, checksum, transfer));
+  return checksum.value
+}
+
 const shrunk = () => new FsError('EAGAIN', 'the file was truncated while it was stored')
 
 function readLater(fd: number, into: Buffer, position: number): Promise<number> {
@@ -176,10 +191,12 @@ function readLater(fd: number, into: Buffer, position: number): Promise<number> 
  * of the failure, and may have gone other ways since.
  */
 export async function storeLeftBehind(cm: CacheManager): Promise<void> {
-  const caller: Caller = { who: cm.self }
   for (const left of [...cm.unstored]) {
     const { file, note, retry } = left
-    if (!retry || note === undefined || file.opens > 0) continue
+    // Of a cell that this mount does not know yet it may hear later.
+    const cell = [...cm.cells].find(({ name }) => name === note?.cell)
+    if (!retry || note === undefined || cell === undefined || file.opens > 0) continue
+    // Open from here on: whoever comes meanwhile leaves it alone.
     const opened = cm.cache.openDirty(file)
     if (opened === 'damaged') {
       left.why = 'damaged'
@@ -187,7 +204,7 @@ export async function storeLeftBehind(cm: CacheManager): Promise<void> {
       continue
     }
     try {
-      await finish(cm, { file, note, fd: opened.fd }, caller)
+      await finish(cm, { cell, file, note, fd: opened.fd })
       cm.unstored.delete(file)
     } catch (error) {
       const { code, message } = FsError.from(error)
@@ -207,27 +224,22 @@ export const isPassing = (error: unknown): boolean => PASSING.has(FsError.from(e
 
 async function finish(
   cm: CacheManager,
-  { file, note, fd }: { file: CachedFile; note: unknown; fd: number },
-  caller: Caller,
+  { cell, file, note, fd }: { cell: Cell; file: CachedFile; note: Note; fd: number },
 ): Promise<void> {
-  if (!isNote(note)) return
   if (cm.cache.cleanIfUnchanged(file)) return
-  const cell = [...cm.cells].find(({ name }) => name === note.cell)
-  if (cell === undefined) throw new FsError('ENODEV', `cell ${note.cell} is not known here`)
+  const caller: Caller = { who: cm.self }
   const volume = await cm.cells.volume(cell, note.fid.volume, { readOnly: false }, caller)
   const vnode = cm.vnode(volume, note.fid)
-  await cm.ask(
-    () => cm.cells.call(volume, FetchStatus, { who: cm.self, fid: vnode.fid }, caller),
-    (known, asked) => void cm.learn(volume, known, asked),
-  )
-  if (vnode.status?.dataVersion !== file.version) {
-    throw new FsError('ESTALE', `others have stored version ${vnode.status?.dataVersion} since ${file.version}`)
+  await cm.fetchStatus(vnode, caller)
+  const { status } = vnode
+  if (status?.dataVersion !== file.version) {
+    throw new FsError('ESTALE', `others have stored version ${status?.dataVersion} since ${file.version}`)
   }
   const how = { who: note.who, durable: false, fd, also: NOTHING_ELSE, stillWritten: () => false }
   await storeFile(cm, vnode, file, caller, how)
 }
 
-/** When an open file goes. That it is not stored then is noted once nobody else may write it (`keep`). */
+/** After a close: nobody hears of a failure any more. */
 export async function storeAtLast(cm: CacheManager, node: Node, who: Who): Promise<void> {
   try {
     await store(cm, node, { who }, { who, durable: false })
@@ -236,10 +248,9 @@ export async function storeAtLast(cm: CacheManager, node: Node, who: Who): Promi
   }
 }
 
-/** What stays changed after the last close. */
-export function keep(cm: CacheManager, { vnode }: Node, content: Content): void {
-  const { file } = content
+/** What stays changed after the last close is noted. */
+export function keep(cm: CacheManager, { vnode }: Node, { file, failure }: Content): void {
   if (file.state !== 'dirty' || cm.cache.cleanIfUnchanged(file)) return
   if (vnode.removedHere) cm.cache.discard(file)
-  else cm.unstored.add(file, 'the store failed', true)
+  else cm.unstored.add(file, failure?.message ?? 'the mount ended', failure === undefined || isPassing(failure))
 }

@@ -24,8 +24,10 @@ export function presentAttributes(cm: CacheManager, node: Node): AttributesReply
 export function attributesOfNode(cm: CacheManager, node: Node, caller: Caller): Awaitable<AttributesReply> {
   const { vnode, content } = node
   if (vnode.node !== node && content !== undefined) return older(node)
-  if (vnode.deleted) return { attributes: goneAttributes(node), attributesTtlMs: 0 }
+  if (vnode.deleted) return lastKnown(node)
   if (cm.isValid(vnode)) return presentAttributes(cm, node)
+  // The control directory is in the root: it has to be reached when the server is not.
+  if (node.id === ROOT_NODE && vnode.volume.server.lostAt !== undefined) return lastKnown(node)
   return ask(cm, node, caller)
 }
 
@@ -34,11 +36,10 @@ async function ask(cm: CacheManager, node: Node, caller: Caller): Promise<Attrib
   try {
     await cm.fetchStatus(vnode, caller)
   } catch (error) {
-    const { code } = FsError.from(error)
-    // Whoever has it open goes on, with a server that is gone as with a file that is. The root stays: .proteus is in it.
-    const stays = node.content === undefined ? node.id === ROOT_NODE && code === 'ETIMEDOUT' : KEEPS.has(code)
-    if (!stays) throw error
-    return { attributes: goneAttributes(node), attributesTtlMs: 0 }
+    // Whoever has it open goes on, with a server that is gone as with a file that is.
+    const keeps = node.content !== undefined || node.id === ROOT_NODE
+    if (!keeps || !KEEPS.has(FsError.from(error).code)) throw error
+    return lastKnown(node)
   }
   const { content } = node
   if (content !== undefined && content.writers === 0 && content.version !== vnode.status?.dataVersion) {
@@ -51,9 +52,9 @@ async function ask(cm: CacheManager, node: Node, caller: Caller): Promise<Attrib
 
 const KEEPS: ReadonlySet<string> = new Set(['ESTALE', 'ETIMEDOUT'])
 
-function goneAttributes({ vnode: { attributes }, content }: Node): Attributes {
+function lastKnown({ vnode: { attributes }, content }: Node): AttributesReply {
   if (attributes === undefined) throw new FsError('ESTALE')
-  return content === undefined ? attributes : written(attributes, content)
+  return { attributes: content === undefined ? attributes : written(attributes, content), attributesTtlMs: 0 }
 }
 
 function older({ frozen, content, vnode }: Node): AttributesReply {

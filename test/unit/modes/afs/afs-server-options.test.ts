@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { promiseLifeMs } from '../../../../src/modes/afs/promise-life.ts'
 import { parseServerOptions } from '../../../../src/modes/afs/server-options.ts'
 
 const parse = (host: string, ...files: (string | undefined)[]) =>
@@ -19,4 +20,23 @@ test('a server beyond it does, and an address', () => {
   }
   expect(() => parse('localhost')).toThrow('--host needs an IP address to listen on, not "localhost"')
   for (const nothing of ['', undefined]) expect(() => parse('::1', nothing)).toThrow('--token-file needs the path')
+})
+
+const told = (...options: { name: string; value?: string }[]) => parseServerOptions({ host: '127.0.0.1', options })
+
+test('a life limits that of every promise, and the last one given counts', () => {
+  const { life } = told({ name: 'promise-life', value: '5' }, { name: 'promise-life', value: '900' })
+  expect(life?.(1)).toBe(900_000)
+  expect(life?.(1, 'RO')).toBe(900_000)
+  expect(life?.(100)).toBe(promiseLifeMs(100))
+})
+
+test('a break is waited for as long as is said', () => {
+  expect(told({ name: 'break-timeout', value: '2' })).toEqual({ breakTimeoutMs: 2000 })
+})
+
+test.each(['', '0', '-1', '1.5', 'soon', '86401', '999999999999'])('%j is no number of seconds', (value) => {
+  for (const name of ['promise-life', 'break-timeout']) {
+    expect(() => told({ name, value })).toThrow(`--${name} needs a number of seconds from 1 to 86400`)
+  }
 })
