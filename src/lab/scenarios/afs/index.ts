@@ -7,6 +7,7 @@ import { lastCloseWins } from './last-close-wins.ts'
 import { locks } from './locks.ts'
 import { negativeLookup } from './negative-lookup.ts'
 import { partition } from './partition.ts'
+import { readOnlyRelease } from './read-only-release.ts'
 import { removedWhileOpen } from './removed-while-open.ts'
 import { serverRestart } from './server-restart.ts'
 import { sessionSemantics } from './session-semantics.ts'
@@ -32,6 +33,7 @@ export const afsScenarios: readonly Scenario[] = [
   serverRestart,
   clientRestart,
   unstoredChanges,
-  // Other protocols.
+  // Volumes, and other protocols.
+  readOnlyRelease,
   besideNfs,
 ]
