@@ -13,6 +13,7 @@ import { serverRestart } from './server-restart.ts'
 import { sessionSemantics } from './session-semantics.ts'
 import { undeliveredBreak } from './undelivered-break.ts'
 import { unstoredChanges } from './unstored-changes.ts'
+import { volumeMove } from './volume-move.ts'
 import { warmOpen } from './warm-open.ts'
 import { whileItComes } from './while-it-comes.ts'
 
@@ -34,6 +35,7 @@ export const afsScenarios: readonly Scenario[] = [
   clientRestart,
   unstoredChanges,
   // Volumes, and other protocols.
+  volumeMove,
   readOnlyRelease,
   besideNfs,
 ]
