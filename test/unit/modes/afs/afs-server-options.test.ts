@@ -24,6 +24,10 @@ test('a server beyond it does, and an address', () => {
 
 const told = (...options: { name: string; value?: string }[]) => parseServerOptions({ host: '127.0.0.1', options })
 
+test('without options promises last as long as OpenAFS has them', () => {
+  expect(told()).toEqual({})
+})
+
 test('a life limits that of every promise, and the last one given counts', () => {
   const { life } = told({ name: 'promise-life', value: '5' }, { name: 'promise-life', value: '900' })
   expect(life?.(1)).toBe(900_000)
@@ -35,8 +39,19 @@ test('a break is waited for as long as is said', () => {
   expect(told({ name: 'break-timeout', value: '2' })).toEqual({ breakTimeoutMs: 2000 })
 })
 
-test.each(['', '0', '-1', '1.5', 'soon', '86401', '999999999999'])('%j is no number of seconds', (value) => {
+test.each(['', '0', '-1', '1.5', 'soon', '86401', '999999999999'])('%j is refused in one line', (value) => {
   for (const name of ['promise-life', 'break-timeout']) {
     expect(() => told({ name, value })).toThrow(`--${name} needs a number of seconds from 1 to 86400`)
+  }
+})
+
+test('a cell has a name like a domain, and is joined by its address', () => {
+  expect(told({ name: 'cell', value: 'example.org' })).toEqual({ cell: 'example.org' })
+  expect(told({ name: 'join', value: '[::1]:7000' })).toEqual({ join: '[::1]:7000' })
+  for (const value of ['', 'a b', '.org', 'a/b']) {
+    expect(() => told({ name: 'cell', value })).toThrow('--cell needs the name of a cell')
+  }
+  for (const value of ['', 'host', 'host:0', 'a b:1']) {
+    expect(() => told({ name: 'join', value })).toThrow('--join needs host:port')
   }
 })
