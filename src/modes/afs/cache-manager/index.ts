@@ -67,7 +67,6 @@ export class AfsMounts implements Connection {
     }
     const whoIs = (caller: Caller): Who => ('who' in caller ? caller.who : callers.of(caller))
     let cm: CacheManager | undefined
-    let mounted = false
     const servers = new FileServers({
       ...{ id: clientId(directory), link, clock, whoIs, mount: target, deadMs: options.deadMs },
       awake: new KeepAwake(SPIN_US),
@@ -78,8 +77,7 @@ export class AfsMounts implements Connection {
         broken: (_server, fids) => cm?.broken(fids),
         voided: (from) => cm?.voided(from),
         returned: () => {
-          // Before it is, no cell is known that they could go to.
-          if (mounted && cm !== undefined) void storeLeftBehind(cm)
+          if (cm !== undefined) void storeLeftBehind(cm)
         },
       },
     })
@@ -104,7 +102,6 @@ export class AfsMounts implements Connection {
         ? allCells(cm, cell, database)
         : await rootOf(cm, cell, this.#address.path || ROOT_CELL.name, caller)
       cm.nodes.root(root)
-      mounted = true
       void storeLeftBehind(cm)
       const locks = new ClientLocks(cm, clock, warn)
       const fileSystem = new AfsFileSystem(cm, locks, end)
