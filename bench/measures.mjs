@@ -8,6 +8,8 @@ export const metrics = [
   { metric: 'create_4k_ops_s', group: 'small', label: 'create 4 KiB files (/s)' },
   { metric: 'stat_ops_s', group: 'small', label: 'stat (/s)' },
   { metric: 'read_4k_ops_s', group: 'small', label: 'open+read+close (/s)' },
+  { metric: 'stat_again_ops_s', group: 'small', label: 'stat, again (/s)' },
+  { metric: 'read_again_4k_ops_s', group: 'small', label: 'open+read+close, again (/s)' },
   { metric: 'listdir_2000_ms', group: 'small', label: 'list 2000 names (ms)' },
   { metric: 'ls_l_2000_ms', group: 'small', label: 'list+stat 2000 (ms)' },
   { metric: 'rename_ops_s', group: 'small', label: 'rename (/s)' },

@@ -67,8 +67,9 @@ export const targets = [
   nfs({ placement: 'free', atMost: 1 })('visible_overwrite_ms'),
   nfs({ placement: 'free', atMost: 1 })('calls_read_cached'),
   nfs({ placement: 'free', atMost: 4 })('calls_create_4k'),
-  afs({ against: 'native', atLeast: 0.5 })('read_4k_ops_s'),
-  afs({ against: 'native', atLeast: 0.9 })('stat_ops_s'),
+  // What a first look has made warm.
+  afs({ against: 'native', atLeast: 0.5 })('read_again_4k_ops_s'),
+  afs({ against: 'native', atLeast: 0.9 })('stat_again_ops_s'),
   ...OPEN_FILE.map(afs({ against: 'native', atLeast: 0.95 })),
   afs({ against: 'native', atLeast: 0.5 })('grep_r_s'),
   ...TREE.map(afs({ against: 'sshfs', atLeast: 2 })),

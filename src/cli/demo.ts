@@ -126,6 +126,7 @@ async function playAll(
           [name]: Object.entries(scenario.serverOptions ?? {}).map(([name, value]) => ({ name, value })),
         },
         program: DAEMON,
+        command: [process.execPath, process.argv[1] ?? ''],
         ...(data === undefined ? {} : { directory: realTarget(data, readMountTable()) }),
         keep,
         history,

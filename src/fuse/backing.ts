@@ -10,7 +10,7 @@ type Backing = NonNullable<Opened['backing']>
 type BackingDevice = Pick<FuseDevice, 'openBacking' | 'closeBacking'>
 
 /** How many backing files the kernel is left to know after their last close: the next open is the cheaper for it. */
-const IDLE_LIMIT = 256
+const IDLE_LIMIT = 4096
 
 /** A backing file that the kernel knows: one per node, shared by all opens. */
 interface Registered {

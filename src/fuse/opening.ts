@@ -32,6 +32,7 @@ export function putOpen(s: Session, node: number, opened: Opened, at = HEADER_BY
   let backingId = 0
   if (backing) ({ flags, backingId } = s.backing.open(node, handle, backing, directIo))
   if (opened.keepCache) flags |= P.FOPEN.KEEP_CACHE
+  if (opened.noFlush) flags |= P.FOPEN.NOFLUSH
   if (opened.nonSeekable) flags |= P.FOPEN.STREAM
   return s.reply.putOpen({ handle, flags, backingId }, at)
 }

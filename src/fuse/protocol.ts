@@ -238,6 +238,7 @@ export const FOPEN = {
   KEEP_CACHE: 1 << 1,
   CACHE_DIR: 1 << 3,
   STREAM: 1 << 4,
+  NOFLUSH: 1 << 5,
   PARALLEL_DIRECT_WRITES: 1 << 6,
   PASSTHROUGH: 1 << 7,
 } as const

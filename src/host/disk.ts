@@ -68,8 +68,8 @@ export interface Disk {
   space(path: string): HostSpace
   /** `read` away from the event loop, for what may have to come from the device. */
   readLater(fd: number, into: Uint8Array, position: number): Promise<number>
-  /** `write` away from the event loop: the kernel makes whoever writes much wait for the device. */
-  writeLater(fd: number, data: Uint8Array, position: number): Promise<number>
+  /** `write` of many pieces away from the event loop: the kernel makes whoever writes much wait for the device. */
+  writeLater(fd: number, pieces: readonly Uint8Array[], position: number): Promise<number>
   /** fsync(2), or fdatasync(2) with `dataOnly`. */
   sync(fd: number, dataOnly: boolean): Promise<void>
   /** Resolves when everything written to the file system of `path` is on stable storage: syncfs(2). */
@@ -125,9 +125,9 @@ export const hostDisk: Disk = {
     new Promise((resolve, reject) => {
       fs.read(fd, into, 0, into.length, position, (error, count) => (error ? reject(error) : resolve(count)))
     }),
-  writeLater: (fd, data, position) =>
+  writeLater: (fd, pieces, position) =>
     new Promise((resolve, reject) => {
-      fs.write(fd, data, 0, data.length, position, (error, count) => (error ? reject(error) : resolve(count)))
+      fs.writev(fd, pieces, position, (error, count) => (error ? reject(error) : resolve(count)))
     }),
   sync: (fd, dataOnly) =>
     new Promise((resolve, reject) => {

@@ -11,7 +11,7 @@ import { shown } from '../serving/shown.ts'
 import { stackedFileSystem } from '../serving/stacked.ts'
 import type { History, ScenarioEnd } from './history.ts'
 import { type LabRequest, OpenLab } from './open-lab.ts'
-import { RealStage, realClock } from './real-stage.ts'
+import { makeTools, RealStage, realClock } from './real-stage.ts'
 import { runScenario } from './run-scenario.ts'
 import { findMistakes, MOUNTS, modesOfMounts, type Scenario } from './scenario.ts'
 
@@ -21,6 +21,8 @@ const CLOSE_MS = 10_000
 export interface PlayRequest
   extends Pick<LabRequest, 'protocols' | 'driver' | 'options' | 'modeOptions' | 'serverOptions' | 'program'> {
   readonly scenario: Scenario
+  /** What starts the command line: `proteus` for the commands of the scenario. */
+  readonly command: readonly string[]
   /** Whose scenario it is. */
   readonly mode: string
   /** Where the lab is to be, absolute; empty or not there. Absent: in a temporary directory, which goes with it. */
@@ -66,7 +68,9 @@ export async function play(request: PlayRequest): Promise<Played> {
     } finally {
       signal.removeEventListener('abort', stop)
     }
-    const stage = new RealStage(open, mounts)
+    const tools = join(data, 'bin')
+    makeTools(tools, request.command)
+    const stage = new RealStage(open, mounts, tools)
     try {
       const { history } = request
       const reason = whyNot(scenario, open, data)

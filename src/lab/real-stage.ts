@@ -1,5 +1,6 @@
 // The stage of real scenarios: commands on the mounts of a lab, faults in its processes and networks. Looks at mounts
 // only through children, which may wait for a mount that does not answer without holding up this process.
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { runChild } from '../serving/child-io.ts'
 import { CONTROL_NAME } from '../vfs/control.ts'
@@ -9,6 +10,16 @@ import type { MountName, PartName } from './scenario.ts'
 import { ShellJob } from './shell-job.ts'
 import type { Clock, Job, Stage } from './stage.ts'
 
+/** Where people have programs that they installed, before those of the system. */
+const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin'
+
+/** A directory for $PATH in which `proteus` is the program that these arguments start. */
+export function makeTools(directory: string, command: readonly string[]): void {
+  mkdirSync(directory, { mode: 0o700 })
+  const words = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')
+  writeFileSync(`${directory}/proteus`, `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o700 })
+}
+
 /** How long a mount has to take a line for its network, in milliseconds. */
 const NETWORK_MS = 5000
 /** How long killed commands have to go; one that the kernel holds goes with its mount. */
@@ -17,12 +28,15 @@ const KILL_MS = 2000
 export class RealStage implements Stage {
   readonly #open: OpenLab
   readonly #mounts: Readonly<Record<MountName, string>>
+  readonly #tools: string
   readonly #jobs: ShellJob[] = []
   readonly #cut = new Set<MountName>()
 
-  constructor(open: OpenLab, mounts: Readonly<Record<MountName, string>>) {
+  /** `tools`: a directory of programs for commands. */
+  constructor(open: OpenLab, mounts: Readonly<Record<MountName, string>>, tools: string) {
     this.#open = open
     this.#mounts = mounts
+    this.#tools = tools
   }
 
   start(on: MountName, command: string): Job {
@@ -62,8 +76,8 @@ export class RealStage implements Stage {
 
   /** The same for everybody, with messages in English. */
   #environment(): Record<string, string> {
-    const { PATH = '/usr/local/bin:/usr/bin:/bin', HOME = '/' } = process.env
-    return { PATH, HOME, LC_ALL: 'C.UTF-8', A: this.#mounts.A, B: this.#mounts.B }
+    const { PATH = DEFAULT_PATH, HOME = '/' } = process.env
+    return { PATH: `${this.#tools}:${PATH}`, HOME, LC_ALL: 'C.UTF-8', A: this.#mounts.A, B: this.#mounts.B }
   }
 }
 

@@ -64,6 +64,11 @@ export interface Opened {
   readonly directIo?: boolean
   /** The pages cached by earlier opens are still right. */
   readonly keepCache?: boolean
+  /**
+   * `flush` need not be called for this handle: there is nothing to be done at a close(2) but to give back locks, which
+   * those of this handle are then with `release`. Kernels before protocol 7.35 call it all the same.
+   */
+  readonly noFlush?: boolean
   /** The content is a stream without positions (control files). */
   readonly nonSeekable?: boolean
 }

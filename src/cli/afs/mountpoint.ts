@@ -14,7 +14,7 @@ interface MountpointOptions extends ConnectionOptions {
   readonly remove?: boolean
 }
 
-const { MakeMountPoint, RemoveFile, Lookup } = AFS.procedures
+const { MakeMountPoint, RemoveFile, Lookup, GiveUpAllCallBacks } = AFS.procedures
 
 export function define(command: Command): void {
   command
@@ -60,6 +60,7 @@ async function mountpoint(dir: string, volume: string | undefined, options: Moun
       // One that leads nowhere can be made, but nobody wants that.
       await cell.entry(volume)
       await server.call(MakeMountPoint, { ...place, volume, readWrite })
+      await server.call(GiveUpAllCallBacks, undefined)
       output.result({ event: 'made', path, volume, readWrite })
       output.line(`${shown(path)} shows ${volume} now.`)
     },

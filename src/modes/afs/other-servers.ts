@@ -1,8 +1,9 @@
 // Connections to the other file servers of the cell, made when they are needed and kept while something is done there.
 import { type Address, openTcp } from '../../rpc/transport.ts'
 import type { WsChannelOptions } from '../../rpc/ws/index.ts'
-import { ServiceError, WsClient, type WsClientOptions, wsChannel } from '../../rpc/ws/index.ts'
+import { ServiceError, service, WsClient, type WsClientOptions, wsChannel } from '../../rpc/ws/index.ts'
 import { readAddress } from './addresses.ts'
+import { AFSCB } from './protocol.ts'
 import type { VolumeLocation } from './volume-location.ts'
 
 /** For what is answered without much work. */
@@ -50,6 +51,9 @@ export class OtherServers {
   }
 }
 
+/** Of a client that keeps nothing: servers answer nobody whom they cannot tell where it stands. */
+const keepsNothing = service(AFSCB, { Probe: () => {}, CallBack: () => {}, InitCallBackState: () => {} })
+
 /** A client that is tried once: a server that is not there is not waited for. */
 export function connecting(
   address: string,
@@ -62,7 +66,7 @@ export function connecting(
     fail = reject
   })
   const client = connectTo(address, ways, {
-    ...{ keep: true, heartbeatMs: HEARTBEAT_MS, connectMs: ANSWER_MS },
+    ...{ keep: true, heartbeatMs: HEARTBEAT_MS, connectMs: ANSWER_MS, services: [keepsNothing] },
     onEvent: (event) => {
       if (event.type === 'connected') connect()
       else if (event.type === 'disconnected') fail(event.error)

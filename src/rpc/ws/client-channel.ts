@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 import { WebSocket } from 'ws'
 import type { Clock } from '../../host/clock.ts'
+import { isLoopback } from '../loopback.ts'
 import type { Closable, OpeningEvents } from '../reconnecting-channel.ts'
 import { type Address, addressName, type OpenByteStream } from '../transport.ts'
 import { WsConnection } from './connection.ts'
@@ -13,7 +14,7 @@ import type { Incoming } from './frames.ts'
 import { ClientHandshake, type ClientIdentity, HandshakeError, type PeerLimits, type ServerFacts } from './handshake.ts'
 import { ClosedError, type CloseReason, WsSocket } from './socket.ts'
 import { StreamDuplex } from './stream-duplex.ts'
-import { readTls, type TlsFiles } from './tls-files.ts'
+import { readTls, type TlsFiles, type TlsParts } from './tls-files.ts'
 import { readToken } from './token.ts'
 
 /** What a WebSocket of ours speaks (RFC 6455 §1.9). */
@@ -111,7 +112,7 @@ export class ClientChannel implements Closable {
     const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile)
     const stream = await this.#stream()
     if (stream === undefined) return
-    const { carrier, below } = stream
+    const { carrier, below, tls } = stream
     const handshake = new ClientHandshake(client.identity, { token, limits: client.limits, randomBytes })
     const { host, port } = this.#way.address
     const socket = new WebSocket(`ws://${addressName({ host, port })}/`, SUBPROTOCOL, {
@@ -120,6 +121,7 @@ export class ClientChannel implements Closable {
       autoPong: false,
       skipUTF8Validation: true,
       maxPayload: client.limits.messageBytes,
+      ...(tls !== undefined || isLoopback(host) ? { generateMask: noMask } : {}),
     })
     this.#socket = new WsSocket(
       socket,
@@ -133,7 +135,7 @@ export class ClientChannel implements Closable {
     socket.once('open', () => this.#socket?.send(handshake.hello))
   }
 
-  async #stream(): Promise<{ carrier: Duplex; below: StreamDuplex } | undefined> {
+  async #stream(): Promise<{ carrier: Duplex; below: StreamDuplex; tls?: TlsParts } | undefined> {
     const { open, options, address } = this.#way
     const tls = options.tls === undefined ? undefined : await readTls(options.tls)
     if (this.#ended) return undefined
@@ -144,7 +146,7 @@ export class ClientChannel implements Closable {
     const carrier = connectTls({ ...tls, ...name, host, socket: below, minVersion: 'TLSv1.2' })
     // What happens below ends what is above.
     below.on('error', (error) => carrier.destroy(error)).on('close', () => carrier.destroy())
-    return { carrier, below }
+    return { carrier, below, tls }
   }
 
   #shake(handshake: ClientHandshake, message: Buffer): void {
@@ -186,6 +188,12 @@ export class ClientChannel implements Closable {
     this.#events.closed(told)
   }
 }
+
+/**
+ * A masking key of zeros changes nothing, and costs neither side a pass over all bytes. Keys are there so that what a client
+ * is made to send cannot look like HTTP to a proxy on the way (RFC 6455 §10.3): there is none within a machine, nor in TLS.
+ */
+const noMask = (key: Buffer): void => void key.fill(0)
 
 const isUnauthorized = (error: unknown): boolean =>
   (error instanceof HandshakeError && error.unauthorized) || isReason(error, 'unauthorized')

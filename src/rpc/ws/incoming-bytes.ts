@@ -101,20 +101,39 @@ export class IncomingBytes implements AsyncIterable<Buffer> {
     if (this.#pieces.length === 0) this.#window.end()
   }
 
+  /** Instead of reading it piece by piece: all pieces that are there, at least one; none at the end. */
+  async takeAll(): Promise<Buffer[]> {
+    this.#begun = true
+    if (!(await this.#some())) return []
+    const pieces = this.#pieces.splice(0)
+    this.#taken(pieces.reduce((sum, { length }) => sum + length, 0))
+    return pieces
+  }
+
   async #next(): Promise<IteratorResult<Buffer>> {
+    if (!(await this.#some())) return { done: true, value: undefined }
+    const piece = this.#pieces.shift() as Buffer
+    this.#taken(piece.length)
+    return { done: false, value: piece }
+  }
+
+  /** Whether there is a piece: false, there will be none any more. */
+  async #some(): Promise<boolean> {
     while (this.#pieces.length === 0) {
       if (this.#state === 'failed') throw this.#error
-      if (this.#state !== 'open') return { done: true, value: undefined }
+      if (this.#state !== 'open') return false
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
       this.#wake = undefined
     }
-    const piece = this.#pieces.shift() as Buffer
+    return true
+  }
+
+  #taken(bytes: number): void {
     if (this.#state === 'open') {
-      const grant = this.#window.consumed(piece.length)
+      const grant = this.#window.consumed(bytes)
       if (grant > 0) this.#options.grant(grant)
     } else this.#release()
-    return { done: false, value: piece }
   }
 }

@@ -21,6 +21,7 @@ interface Asked {
   /** Those that do not go along in the frame. */
   readonly bytes: Exclude<BytesOptions['bytes'], Uint8Array> | undefined
   readonly length: number | undefined
+  readonly left: BytesOptions['left'] | undefined
   readonly startedAt: number
   readonly counters: ProcedureCounters
   resolve(result: unknown): void

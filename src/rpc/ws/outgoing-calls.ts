@@ -80,6 +80,7 @@ export class OutgoingCalls {
         frame,
         bytes,
         length,
+        left: options.left,
         startedAt: this.#options.clock.now(),
         counters: this.#options.statistics.of(name),
         resolve,
@@ -214,9 +215,9 @@ export class OutgoingCalls {
   }
 
   #stream(call: OutgoingCall, connection: WsConnection, bytes: NonNullable<OutgoingCall['asked']['bytes']>): void {
-    const { id, length } = call.asked
+    const { id, length, left } = call.asked
     call.outgoing = new OutgoingBytes(connection, {
-      ...{ id, direction: 'in', length },
+      ...{ id, direction: 'in', length, left },
       source: () => (typeof bytes === 'function' ? bytes() : bytes),
       done: (error) => {
         if (error === undefined) return

@@ -22,6 +22,11 @@ export interface BytesOptions extends CallOptions {
   readonly bytes: Uint8Array | ByteSource | (() => ByteSource)
   /** How many there are, if that is known: one more or less is an error. */
   readonly length?: number
+  /**
+   * Told of each chunk of a stream that has left: its memory may be used again. Of those that were under way when the
+   * connection broke, or that nobody wanted any more, it is not told.
+   */
+  readonly left?: (chunk: Buffer) => void
 }
 
 /** A result and the bytes that come with it. They must be read to their end, or cancelled: until then the call is not over. */

@@ -61,14 +61,19 @@ export class Fetch {
    * The next bytes; wait for it before the next call. They must not change meanwhile. Throws FsError and gives the fetch
    * up if they cannot be written (ENOSPC), or are more than was announced (EIO).
    */
-  write(piece: Uint8Array): Awaitable<void> {
+  write(...pieces: readonly Uint8Array[]): Awaitable<void> {
     this.#requireOngoing()
-    if (this.#received + piece.length > this.length) throw this.#fail(new FsError('EIO', 'more bytes than announced'))
+    const bytes = bytesIn(pieces)
+    if (this.#received + bytes > this.length) throw this.#fail(new FsError('EIO', 'more bytes than announced'))
     if (this.length > SHORT_BYTES) {
-      const writing = this.#writeLater(piece)
+      const writing = this.#writeLater(pieces, bytes)
       this.#writing = writing
       return writing
     }
+    for (const piece of pieces) this.#writeNow(piece)
+  }
+
+  #writeNow(piece: Uint8Array): void {
     try {
       for (let at = 0; at < piece.length; ) {
         at += this.#parts.disk.write(this.#opened.fd, piece.subarray(at), this.#received + at)
@@ -80,16 +85,16 @@ export class Fetch {
     this.#took(piece.length)
   }
 
-  async #writeLater(piece: Uint8Array): Promise<void> {
+  async #writeLater(pieces: readonly Uint8Array[], bytes: number): Promise<void> {
     const { disk } = this.#parts
     const { fd } = this.#opened
     let failure: FsError | undefined
     try {
-      let writing = disk.writeLater(fd, piece, this.#received)
+      let writing = disk.writeLater(fd, pieces, this.#received)
       // While another thread writes.
-      this.#checksum = zlib.crc32(piece, this.#checksum)
-      for (let at = await writing; at < piece.length; at += await writing) {
-        writing = disk.writeLater(fd, piece.subarray(at), this.#received + at)
+      for (const piece of pieces) this.#checksum = zlib.crc32(piece, this.#checksum)
+      for (let at = await writing; at < bytes; at += await writing) {
+        writing = disk.writeLater(fd, from(pieces, at), this.#received + at)
       }
     } catch (error) {
       failure = FsError.from(error)
@@ -100,7 +105,7 @@ export class Fetch {
       throw this.#state
     }
     if (failure) throw this.#fail(failure)
-    this.#took(piece.length)
+    this.#took(bytes)
   }
 
   #took(count: number): void {
@@ -205,4 +210,17 @@ export class Fetch {
     }
     this.#onEnd()
   }
+}
+
+const bytesIn = (pieces: readonly Uint8Array[]): number => pieces.reduce((sum, { length }) => sum + length, 0)
+
+/** The rest of pieces of which `at` bytes are done. */
+function from(pieces: readonly Uint8Array[], at: number): Uint8Array[] {
+  const rest: Uint8Array[] = []
+  let skip = at
+  for (const piece of pieces) {
+    if (skip < piece.length) rest.push(piece.subarray(skip))
+    skip = Math.max(0, skip - piece.length)
+  }
+  return rest
 }

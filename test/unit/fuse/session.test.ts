@@ -328,8 +328,8 @@ describe('passthrough', () => {
 
   it('closes the longest unused when too many are kept', () => {
     const kernel = initialized(opening({}))
-    for (let node = 2; node < 300; node++) release(kernel, node, open(kernel, node).handle)
-    expect(kernel.backings).toEqual(Array.from({ length: 256 }, (_, i) => 43 + i))
+    for (let node = 2; node < 4140; node++) release(kernel, node, open(kernel, node).handle)
+    expect(kernel.backings).toEqual(Array.from({ length: 4096 }, (_, i) => 43 + i))
   })
 
   it('a handle of which every read and write is asked passes through, too: for the mappings of it', () => {

@@ -174,7 +174,7 @@ export class Cells {
     procedure: Procedure<A, R, true, false>,
     args: NoInfer<A>,
     caller: Caller,
-    bytes: () => Pick<BytesOptions, 'bytes' | 'length'>,
+    bytes: () => Pick<BytesOptions, 'bytes' | 'length' | 'left'>,
   ): Promise<R> {
     return this.#follow(volume, caller, (server) => server.send(procedure, args, caller, bytes))
   }

@@ -235,11 +235,14 @@ function opened(cm: CacheManager, context: CallContext, node: Node, content: Con
   if (served) content.served++
   const handle = cm.nextHandle()
   cm.files.set(handle, { node, content, writes, served, who: cm.whoIs(context) })
-  if (served) return { handle, directIo: true }
+  // Who only reads has nothing to store; the kernel spares us the question.
+  const noFlush = !writes
+  if (served) return { handle, directIo: true, noFlush }
   const backing = { fd: content.opened.fd, key: content.file }
   // What may not keep set-id bits is written here, so that they go with the first write.
   const mode = node.vnode.attributes?.mode ?? 0
-  return writes && (mode & (S_ISUID | S_ISGID)) !== 0 ? { handle, backing, directIo: true } : { handle, backing }
+  const mayLoseBits = writes && (mode & (S_ISUID | S_ISGID)) !== 0
+  return mayLoseBits ? { handle, backing, directIo: true } : { handle, backing, noFlush }
 }
 
 /** From now on the file may be changed without our hearing of it. */

@@ -79,8 +79,8 @@ async function pump(cm: CacheManager, vnode: Vnode, fetch: Fetch, first: Incomin
   try {
     for (let tries = 1; ; tries++) {
       try {
-        for await (const piece of bytes) {
-          const written = fetch.write(piece)
+        for (let pieces = await bytes.takeAll(); pieces.length > 0; pieces = await bytes.takeAll()) {
+          const written = fetch.write(...pieces)
           if (written !== undefined) await written
           transfer.done = fetch.received
         }
@@ -95,6 +95,7 @@ async function pump(cm: CacheManager, vnode: Vnode, fetch: Fetch, first: Incomin
     fetch.commit()
     cm.transfers.end(transfer, true)
   } catch (error) {
+    bytes.cancel()
     fetch.abort(FsError.from(error))
     cm.transfers.end(transfer, false)
     throw FsError.from(error)

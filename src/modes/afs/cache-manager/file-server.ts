@@ -143,7 +143,7 @@ export class FileServer {
     procedure: Procedure<A, R, true, false>,
     args: NoInfer<A>,
     caller: Caller,
-    bytes: () => Pick<BytesOptions, 'bytes' | 'length'>,
+    bytes: () => Pick<BytesOptions, 'bytes' | 'length' | 'left'>,
   ): Promise<R> {
     return this.#call(caller, procedure.name, (cancellation) =>
       this.client.call(procedure, args, { ...bytes(), cancellation }),

@@ -50,6 +50,7 @@ export class AfsMounts implements Connection {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const cache = await WholeFileCache.open(directory, {
       limits: { bytes: options.cacheBytes ?? defaultBytes(directory), files: options.cacheFiles },
+      idleDescriptors: idleDescriptors(),
       onBackgroundError: (error) => warn(`cache: ${error.message}`),
       onDamage: ({ key }, damage) => warn(`the cached copy of ${key} is damaged (${damage})`),
     })
@@ -67,7 +68,6 @@ export class AfsMounts implements Connection {
     const whoIs = (caller: Caller): Who => ('who' in caller ? caller.who : callers.of(caller))
     let cm: CacheManager | undefined
     let locks: ClientLocks | undefined
-    let mounted = false
     const servers = new FileServers({
       ...{ id: clientId(directory), link, clock, whoIs, mount: target, deadMs: options.deadMs },
       awake: new KeepAwake(SPIN_US),
@@ -81,8 +81,7 @@ export class AfsMounts implements Connection {
           void locks?.reclaim(from)
         },
         returned: () => {
-          // Before it is, no cell is known that they could go to.
-          if (mounted && cm !== undefined) void storeLeftBehind(cm)
+          if (cm !== undefined) void storeLeftBehind(cm)
         },
       },
     })
@@ -107,7 +106,6 @@ export class AfsMounts implements Connection {
         ? allCells(cm, cell, database)
         : await rootOf(cm, cell, this.#address.path || ROOT_CELL.name, caller)
       cm.nodes.root(root)
-      mounted = true
       void storeLeftBehind(cm)
       locks = new ClientLocks(cm, clock, warn)
       const fileSystem = new AfsFileSystem(cm, locks, end)
@@ -143,6 +141,12 @@ function allCells(cm: CacheManager, home: Cell, database: CellDatabase): Vnode {
   if (database.asksDns) cm.dynamicRoot = all
   for (const name of [home.name, ...database.names]) all.show(name)
   return all.vnode
+}
+
+/** Cached files that stay open for the next open: a fourth of what this process may have open. */
+function idleDescriptors(): number {
+  const limit = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]
+  return Math.min(4096, Math.floor(Number(limit ?? 1024) / 4))
 }
 
 function defaultBytes(directory: string): number {

@@ -2,6 +2,7 @@
 import type { CacheManager } from './manager.ts'
 import { keyOf, type Vnode } from './vnodes.ts'
 
+/** Of different ages, names could lead in a circle. */
 const DEPTH = 64
 
 /** How the files of the cache are called now; those that no known name leads to by their key. */

@@ -120,7 +120,7 @@ async function storeFile(
   try {
     await cm.change(
       [vnode],
-      () => cm.cells.send(volume, StoreData, args, caller, () => ({ bytes: bytes(), length: stamp.size })),
+      () => cm.cells.send(volume, StoreData, args, caller, () => ({ bytes: bytes(), length: stamp.size, left })),
       ({ file: known, previousVersion }, asked) => {
         cm.learn(volume, known, asked, true)
         const version = known.status.dataVersion
@@ -150,6 +150,7 @@ function overwrote(cm: CacheManager, { node, key }: Vnode, versions: { base: num
 }
 
 const pieces = new BufferPool({ bytes: PIECE_BYTES, spare: 16 })
+const left = (piece: Buffer): void => pieces.give(piece)
 
 /** The bytes of a cached file, and their checksum. */
 function shortBytes(fd: number, length: number, checksum: { value: number }): Buffer {

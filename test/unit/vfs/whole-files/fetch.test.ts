@@ -121,6 +121,31 @@ describe('a fetch', () => {
     expect(cache.usage.files).toBe(0)
   })
 
+  it('takes many pieces at once, however many of their bytes the disk takes at a time', async () => {
+    const writeLater = async (fd: number, pieces: readonly Uint8Array[], at: number) =>
+      fs.writeSync(
+        fd,
+        Buffer.concat(pieces),
+        0,
+        Math.min(
+          700_001,
+          pieces.reduce((sum, { length }) => sum + length, 0),
+        ),
+        at,
+      )
+    const cache = await openCache(scratch(), { disk: diskWith({ writeLater }) })
+    const content = Buffer.from(Array.from({ length: LONG }, (_, i) => i % 251))
+    const fetch = cache.fetch('f', { version: 1, length: LONG })
+    await fetch.write(
+      content.subarray(0, 1),
+      content.subarray(1, 1),
+      content.subarray(1, 900_000),
+      content.subarray(900_000),
+    )
+    fetch.commit()
+    expect(await read(cache, 'f')).toBe(content.toString())
+  })
+
   it('takes one piece at a time', async () => {
     const cache = await openCache(scratch())
     const fetch = cache.fetch('f', { version: 1, length: LONG })
@@ -138,7 +163,7 @@ describe('a fetch', () => {
     const write = (fd: number, data: Uint8Array, position: number) =>
       full ? fail('ENOSPC') : fs.writeSync(fd, data, 0, Math.min(data.length, 1_000_000), position)
     const cache = await openCache(scratch(), {
-      disk: diskWith({ write, writeLater: async (...parameters) => write(...parameters) }),
+      disk: diskWith({ write, writeLater: async (fd, pieces, at) => write(fd, Buffer.concat(pieces), at) }),
     })
     await put(cache, 'fits', { version: 1, content: Buffer.alloc(length, 'x') })
     expect((await read(cache, 'fits')).length).toBe(length)
