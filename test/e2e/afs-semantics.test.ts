@@ -249,7 +249,9 @@ describe('two AFS mounts', () => {
     await writer.write('lost')
     expect(await firstBytes(writer, 4)).toBe('lost')
     await expect(writer.close()).rejects.toMatchObject({ errno: -ESTALE })
-    expect((await statusOf(b)).unstored).toMatchObject([{ why: 'ESTALE', next: 'kept until it is given up' }])
+    await expect
+      .poll(async () => (await statusOf(b)).unstored)
+      .toMatchObject([{ why: 'ESTALE', next: 'kept until it is given up' }])
   })
 
   test('removed on the same mount while it is open: as on a local file system', async () => {
@@ -280,7 +282,7 @@ describe('two AFS mounts', () => {
       expect(await readFile(join(inB, 'f'), 'utf8')).toBe('small')
       // What could not be stored is not what the name leads to, and is not lost.
       expect(await readFile(join(inA, 'f'), 'utf8')).toBe('small')
-      expect((await statusOf(a)).unstored).toMatchObject([{ why: 'EDQUOT' }])
+      await expect.poll(async () => (await statusOf(a)).unstored).toMatchObject([{ why: 'EDQUOT' }])
       await writeFile(join(inA, 'f'), 'fits')
       expect(await readFile(join(inB, 'f'), 'utf8')).toBe('fits')
     } finally {

@@ -236,7 +236,8 @@ function opened(cm: CacheManager, context: CallContext, node: Node, content: Con
   const handle = cm.nextHandle()
   cm.files.set(handle, { node, content, writes, served, who: cm.whoIs(context) })
   // Who only reads has nothing to store; the kernel spares us the question.
-  const noFlush = !writes
+  // Locks of byte ranges go with any close of their file.
+  const noFlush = !writes && !cm.rangeLocks
   if (served) return { handle, directIo: true, noFlush }
   const backing = { fd: content.opened.fd, key: content.file }
   // What may not keep set-id bits is written here, so that they go with the first write.

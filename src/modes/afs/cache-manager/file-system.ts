@@ -59,12 +59,14 @@ export class AfsFileSystem implements FileSystem {
     this.#farewell = farewell
     const fd = (handle: Handle): number => contents.fileOf(cm, handle).content.opened.fd
     this.allocation = {
-      allocate: (_context, handle, mode, offset, length) => hostDisk.allocate(fd(handle), mode, offset, length),
-      seek: (_context, handle, offset, whence) => hostDisk.seek(fd(handle), offset, whence === 'data' ? 3 : 4),
+      allocate: (_context, handle, mode, offset, length) =>
+        hosted(() => hostDisk.allocate(fd(handle), mode, offset, length)),
+      seek: (_context, handle, offset, whence) =>
+        hosted(() => hostDisk.seek(fd(handle), offset, whence === 'data' ? 3 : 4)),
     }
     this.copy = {
       copyRange: (_context, from, to, length) =>
-        hostDisk.copyRange(fd(from.handle), from.offset, fd(to.handle), to.offset, length),
+        hosted(() => hostDisk.copyRange(fd(from.handle), from.offset, fd(to.handle), to.offset, length)),
     }
   }
 
@@ -199,7 +201,7 @@ export class AfsFileSystem implements FileSystem {
       this.#closed(file)
       return
     }
-    const closing = storing.then(() => this.#closed(file))
+    const closing = storing.catch(cm.onError).then(() => this.#closed(file))
     this.#parting.add(closing)
     void closing.finally(() => this.#parting.delete(closing))
   }
@@ -248,5 +250,14 @@ export class AfsFileSystem implements FileSystem {
   async sync(context: CallContext): Promise<void> {
     const writing = [...this.#cm.files.values()].filter(({ writes }) => writes)
     await Promise.all(writing.map(({ node, who }) => store(this.#cm, node, context, { who, durable: true })))
+  }
+}
+
+/** What the host's file system says is an answer for programs. */
+function hosted<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw FsError.from(error)
   }
 }

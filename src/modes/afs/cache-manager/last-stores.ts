@@ -51,7 +51,10 @@ async function untilUnmapped(cm: CacheManager, file: OpenFile, ending: AbortSign
 async function storeHidden(cm: CacheManager, { node, content, who }: OpenFile): Promise<void> {
   if (!content.isChanged()) {
     const { file, opened } = content
-    if (file.checksum === undefined || (await checksumOf(opened.fd, file.stamp.size)) === file.checksum) return
+    const { checksum, stamp } = file
+    // Who truncates it meanwhile has it open, and changed it.
+    const found = checksum === undefined ? checksum : await checksumOf(opened.fd, stamp.size).catch(() => undefined)
+    if (found === checksum) return
     // From now on it is seen to be changed.
     hostDisk.utimens(opened.fd, 0, UTIME_OMIT, 0, UTIME_NOW)
   }

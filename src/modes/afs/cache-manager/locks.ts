@@ -55,6 +55,7 @@ export class ClientLocks implements Locks {
   setLock(context: CallContext, request: LockRequest): Awaitable<void> {
     if (request.kind !== 'unlock') this.#handles.asked({ ...request, node: this.#fileOf(request) })
     if (request.flock) return this.#flock(context, request)
+    this.#cm.rangeLocks = true
     if (!this.#warned) {
       this.#warned = true
       this.#warn('byte-range locks hold on this mount only: programs on other clients do not see them')

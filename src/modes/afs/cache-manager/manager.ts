@@ -51,6 +51,8 @@ export class CacheManager {
   /** Stores of ours that took the place of a version that we had not fetched: somebody's work is lost. */
   overwritten = 0
   breaks = 0
+  /** Some program of this mount has locked a range of bytes. */
+  rangeLocks = false
   kernel: KernelPromises | undefined
   /** If cells are looked for that are not in its list. */
   dynamicRoot: DynamicRoot | undefined
