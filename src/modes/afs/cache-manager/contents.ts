@@ -263,7 +263,7 @@ export function drop(cm: CacheManager, node: Node, content: Content): void {
   if (content.opens > 0 || node.content !== content) return
   node.content = undefined
   content.opened.release()
-  cm.nodes.collect(node)
+  if (cm.nodes.collect(node)) cm.kernel?.forget(node.id)
 }
 
 export function fileOf(cm: CacheManager, handle: Handle): OpenFile {
