@@ -194,10 +194,12 @@ class LinkStream implements ByteStream {
       return
     }
     this.#late = true
-    const last = chunks.at(-1)
+    // As a socket does, it takes a copy: a network that is slow does not keep the sender's memory.
     for (const chunk of chunks) {
-      this.#send(chunk.length, () => this.#inner?.write([chunk], chunk === last ? left : undefined))
+      const copy = Buffer.from(chunk)
+      this.#send(chunk.length, () => this.#inner?.write([copy]))
     }
+    left?.()
   }
 
   pause(): void {

@@ -82,13 +82,13 @@ export class SocketStream implements ByteStream {
   }
 
   write(chunks: readonly Buffer[], left?: () => void): void {
-    const [first] = chunks
-    if (chunks.length > 1 || first === undefined || first.length > SMALL_BYTES) {
+    const message = small(chunks)
+    if (message === undefined) {
       this.#queue(chunks, left)
       return
     }
-    const sent = this.#sendNow(first)
-    if (sent < first.length) this.#queue([first.subarray(sent)], left)
+    const sent = this.#sendNow(message)
+    if (sent < message.length) this.#queue([message.subarray(sent)], left)
     else left?.()
   }
 
@@ -128,6 +128,15 @@ export class SocketStream implements ByteStream {
     if (abruptly && !this.#socket.connecting) this.#socket.resetAndDestroy()
     else this.#socket.destroy()
   }
+}
+
+/** Chunks as one, if they are little: to copy them costs less than to let a stream send several. */
+function small(chunks: readonly Buffer[]): Buffer | undefined {
+  const [first] = chunks
+  if (first === undefined || first.length > SMALL_BYTES) return undefined
+  if (chunks.length === 1) return first
+  const bytes = chunks.reduce((sum, { length }) => sum + length, 0)
+  return bytes > SMALL_BYTES ? undefined : Buffer.concat(chunks as Buffer[], bytes)
 }
 
 /** Without the addon the stream does it. */
@@ -210,12 +219,12 @@ export function openTcp({ host, port }: Address, options: TcpOpenOptions = {}): 
 }
 
 /**
- * A stream over a connection that a listener accepted with `pauseOnConnect`. It is read to where the receiver wants it, as
+ * A stream over a connection that a listener accepted. It is read to where the receiver wants it, as
  * those are that were opened here. Node has an option for that, but not where it makes the sockets of a listener: so
  * another socket takes over what this one stands for.
  */
 export function acceptedTcp(accepted: Socket, events: ByteStreamEvents, scratch: Buffer): ByteStream {
-  const inner = accepted as unknown as { _handle?: object | null }
+  const inner = accepted as unknown as { _handle?: { reading?: boolean; readStop?(): void } | null }
   const handle = inner._handle
   if (!handle) {
     const stream = new SocketStream(accepted, events)
@@ -223,6 +232,9 @@ export function acceptedTcp(accepted: Socket, events: ByteStreamEvents, scratch:
     return stream
   }
   inner._handle = null
+  // Whoever had it before may have begun to read; it is the new socket's to do so.
+  handle.readStop?.()
+  handle.reading = false
   // Its end is of no interest to anybody: it has nothing to close.
   accepted.on('error', () => {}).destroy()
   return new SocketStream(new Socket({ handle, onread: readInto(events, scratch) } as SocketConstructorOpts), events)

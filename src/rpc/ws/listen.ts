@@ -13,10 +13,11 @@ import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { FsError } from '../../posix/errors.ts'
 import { isLoopback } from '../loopback.ts'
-import { type Address, addressName } from '../transport.ts'
+import { type Address, acceptedTcp, addressName, readScratch } from '../transport.ts'
 import { SUBPROTOCOL } from './client-channel.ts'
 import { WsServer, type WsServerOptions } from './server.ts'
-import { WsSocket } from './socket.ts'
+import { type Meter, WsSocket } from './socket.ts'
+import { StreamDuplex } from './stream-duplex.ts'
 import { readTls, type TlsFiles } from './tls-files.ts'
 import { readToken } from './token.ts'
 
@@ -69,6 +70,12 @@ async function httpServer({ tls }: ListenWsOptions): Promise<Server> {
   if (tls === undefined) return createServer(options)
   const wantsCertificates = tls.caFile === undefined ? {} : { requestCert: true, rejectUnauthorized: true }
   return createTlsServer({ ...options, ...(await readTls(tls)), ...wantsCertificates, minVersion: 'TLSv1.2' })
+}
+
+/** The stream below a WebSocket. */
+interface Carrier {
+  readonly stream: Duplex
+  meter(): Meter
 }
 
 export class WsListener {
@@ -134,6 +141,7 @@ export class WsListener {
   }
 
   readonly #sockets = new Set<Duplex>()
+  readonly #scratch = readScratch()
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     request.resume()
@@ -157,17 +165,26 @@ export class WsListener {
       return
     }
     // What is wrong with the request besides, `ws` answers itself.
-    this.#upgrades.handleUpgrade(request, socket, head, (webSocket) => this.#accept(webSocket, socket, name))
+    const carrier = this.#carrierOf(socket)
+    this.#upgrades.handleUpgrade(request, carrier.stream, head, (webSocket) => this.#accept(webSocket, carrier, name))
   }
 
-  #accept(webSocket: WebSocket, socket: Socket, name: string): void {
+  /** What is not encrypted is read to where it stays, and sent past Node's streams if it is little. */
+  #carrierOf(socket: Socket): Carrier {
+    if (this.#options.tls !== undefined) return { stream: socket, meter: () => socket }
+    const stream = new StreamDuplex((events) => acceptedTcp(socket, events, this.#scratch))
+    stream.on('error', () => {})
+    return { stream, meter: () => stream.meter }
+  }
+
+  #accept(webSocket: WebSocket, { stream: socket, meter }: Carrier, name: string): void {
     this.#connections++
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
     const { awake } = this.#options
     const { clock } = this.server
     const accepted = this.server.accept(
-      (events) => new WsSocket(webSocket, { carrier: socket, meter: () => socket, clock, awake }, events),
+      (events) => new WsSocket(webSocket, { carrier: socket, meter, clock, awake }, events),
       name,
       () => {
         this.#connections--
@@ -175,7 +192,7 @@ export class WsListener {
     )
     const guard = () => {
       if (!this.server.isStranger(accepted)) socket.off('data', guard)
-      else if (socket.bytesRead > STRANGER_BYTES) socket.destroy()
+      else if (meter().bytesRead > STRANGER_BYTES) socket.destroy()
     }
     socket.on('data', guard)
   }

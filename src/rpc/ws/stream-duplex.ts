@@ -20,6 +20,8 @@ export class StreamDuplex extends Duplex {
   #block = Buffer.alloc(0)
   readonly #stream: ByteStream
   #written: (() => void) | undefined
+  /** What was written last is nobody's any more. */
+  #hasLeft = true
 
   constructor(open: OpenByteStream) {
     super({ allowHalfOpen: false, highWaterMark: 1024 * 1024 })
@@ -32,11 +34,12 @@ export class StreamDuplex extends Duplex {
         if (chunk.buffer === this.#block.buffer) this.#block = this.#block.subarray(chunk.length)
         if (!this.push(chunk)) this.#stream.pause()
       },
-      drained: () => this.#drained(),
+      drained: () => this.#goOn(),
       closed: (error) => {
         this.#closed = true
         // What came is still to be read; what was written goes nowhere, and nobody waits for that.
-        this.#drained()
+        this.#hasLeft = true
+        this.#goOn()
         if (error === undefined) this.push(null)
         else this.destroy(error)
       },
@@ -72,14 +75,22 @@ export class StreamDuplex extends Duplex {
     return this.#block
   }
 
+  /** Chunks may be written again by whoever wrote them once they have left, and not before. */
   #send(chunks: readonly Buffer[], callback: () => void): void {
-    this.#stream.write(chunks)
     for (const { length } of chunks) this.#bytesWritten += length
-    if (this.#closed || this.#stream.bufferedBytes < WRITE_AHEAD_BYTES) callback()
-    else this.#written = callback
+    this.#written = callback
+    this.#hasLeft = this.#closed
+    if (!this.#closed) {
+      this.#stream.write(chunks, () => {
+        this.#hasLeft = true
+        this.#goOn()
+      })
+    }
+    this.#goOn()
   }
 
-  #drained(): void {
+  #goOn(): void {
+    if (!this.#hasLeft || (!this.#closed && this.#stream.bufferedBytes >= WRITE_AHEAD_BYTES)) return
     const written = this.#written
     this.#written = undefined
     written?.()

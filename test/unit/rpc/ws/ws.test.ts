@@ -131,6 +131,8 @@ describe('calls over WebSocket', () => {
 
   it('time out when asked to', async () => {
     const { client, depot } = await setup()
+    // One that was not sent by then would not be aborted either.
+    await client.call(add, { id: 7 })
     const late = failure(client.call(wait, { id: 1 }, { timeoutMs: 20 }))
     expect(await late).toMatchObject({ reason: 'TIMED_OUT', code: 'ETIMEDOUT' })
     await until(() => depot.aborted.length === 1)
