@@ -50,10 +50,11 @@ export class OtherServers {
   }
 }
 
-/** A client that is tried once: a server that is not there is not waited for. */
+/** A client that is tried once: a server that is not there is not waited for. `services`: what it serves on the connection. */
 export function connecting(
   address: string,
   ways: WsChannelOptions,
+  services: WsClientOptions['services'] = [],
 ): { readonly client: WsClient; readonly connected: Promise<void> } {
   let connect: () => void = () => {}
   let fail: (error: unknown) => void = () => {}
@@ -62,7 +63,7 @@ export function connecting(
     fail = reject
   })
   const client = connectTo(address, ways, {
-    ...{ keep: true, heartbeatMs: HEARTBEAT_MS, connectMs: ANSWER_MS },
+    ...{ keep: true, heartbeatMs: HEARTBEAT_MS, connectMs: ANSWER_MS, services },
     onEvent: (event) => {
       if (event.type === 'connected') connect()
       else if (event.type === 'disconnected') fail(event.error)

@@ -106,6 +106,7 @@ export class AfsMounts implements Connection {
       mounted = true
       void storeLeftBehind(cm)
       const locks = new ClientLocks(cm, clock, warn)
+      cm.onMoved = (volume) => locks.moved(volume)
       const fileSystem = new AfsFileSystem(cm, locks, end)
       this.#fileSystems.push(fileSystem)
       const url = `afs://${cell.location.name}/${root.volume.name}`
@@ -136,7 +137,7 @@ async function rootOf(cm: CacheManager, cell: Cell, name: string, caller: Caller
 /** The cell of the server that was named, and those of the database. */
 function allCells(cm: CacheManager, home: Cell, database: CellDatabase): Vnode {
   const all = new DynamicRoot(cm, home.location, database)
-  if (database.asksDns) cm.dynamicRoot = all
+  cm.dynamicRoot = all
   for (const name of [home.name, ...database.names]) all.show(name)
   return all.vnode
 }

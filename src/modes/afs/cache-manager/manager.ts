@@ -53,7 +53,7 @@ export class CacheManager {
   overwritten = 0
   breaks = 0
   kernel: KernelPromises | undefined
-  /** If cells are looked for that are not in its list. */
+  /** If all cells are shown. */
   dynamicRoot: DynamicRoot | undefined
   kernelCache: KernelCache | undefined
   #nextHandle = 1
@@ -72,7 +72,7 @@ export class CacheManager {
     this.vnodes = new Vnodes(statuses, (vnode) => this.#giveUp(vnode))
     this.transfers = new Transfers(now)
     this.unstored = new Unstored(cache)
-    cells.onMoved = (volume) => this.#void(volume)
+    cells.onMoved = (volume) => this.#moved(volume)
   }
 
   attach(kernel: KernelCache): void {
@@ -139,7 +139,7 @@ export class CacheManager {
   ): Promise<R> {
     const { promises } = this
     // What is not even asked for changes nothing.
-    for (const { volume } of vnodes) volume.server.requireAlive()
+    for (const { volume } of vnodes) if (volume.server.dead) await this.cells.requireServer(volume, { who: this.self })
     for (const { promise } of vnodes) promises.changing(promise)
     let failed = true
     try {
@@ -224,10 +224,15 @@ export class CacheManager {
     this.#breakAll()
   }
 
-  #void(volume: ClientVolume): void {
+  #moved(volume: ClientVolume): void {
+    // What another server had promised is worth nothing.
     this.promises.void(volume.scope)
     this.#breakAll()
+    this.onMoved(volume)
   }
+
+  /** Another server has the volume now. */
+  onMoved: (volume: ClientVolume) => void = () => {}
 
   #breakAll(): void {
     for (const node of this.nodes) this.#separate(node)
