@@ -118,6 +118,7 @@ function factsOf({ cm }: FactsOptions, id: NodeId): Record<string, string> {
 /** `until` when nobody has to be asked. */
 function callbackOf(cm: CacheManager, vnode: Vnode): string {
   const { promise } = vnode
+  if (vnode === cm.dynamicRoot?.vnode) return 'none is needed: it is of this client'
   if (cm.isValid(vnode)) return `promised until ${time(promise.expiresAt)}`
   if (promise.broken > 0 && promise.broken >= promise.given) return 'broken'
   return promise.given === 0 ? 'none' : 'expired'
