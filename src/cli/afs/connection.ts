@@ -162,7 +162,7 @@ function labAddress(data: string): string {
 const cellServerOf = (path: string): Promise<string> => attributeOf(path, 'cell_server')
 
 /** What the mount says of a file. A mount that does not answer is found out first: the kernel would wait for it. */
-export async function attributeOf(path: string, name: 'fid' | 'server' | 'cell_server'): Promise<string> {
+export async function attributeOf(path: string, name: 'fid' | 'server' | 'cell' | 'cell_server'): Promise<string> {
   const { mode } = await readStatus(findMount(path))
   if (mode !== 'afs') throw new CliError(`${path} is in a mount of mode ${mode}, not afs`)
   try {

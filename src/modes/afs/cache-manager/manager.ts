@@ -166,6 +166,15 @@ export class CacheManager {
     }
   }
 
+  /** Nothing that is known of it is to be believed: whoever looks at it asks. */
+  disbelieve(vnode: Vnode): void {
+    // The root of all cells is nobody else's.
+    if (vnode.volume === this.dynamicRoot?.vnode.volume) return
+    vnode.promise.expiresAt = 0
+    vnode.names = undefined
+    this.#doubt(vnode)
+  }
+
   /** There is no such object any more. Those who have it open keep their copy. */
   gone(vnode: Vnode): void {
     vnode.deleted = true
