@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { fails } from '../conformance/world.ts'
 import { AfsCell, type Served } from '../support/afs-cell.ts'
 import { statusOf } from '../support/afs-lab.ts'
+import { ended } from '../support/processes.ts'
 import { random, seed } from '../support/random.ts'
 import { start } from '../support/run.ts'
 
@@ -76,6 +77,20 @@ test('who was promised what is told for a file, and for all volumes', async () =
   expect(all.map(({ server, missed }) => [server, missed]).sort()).toEqual(
     [cell.first, second.address].sort().map((server) => [server, []]),
   )
+})
+
+test('a break that reached nobody is told, until the client is heard of', async () => {
+  const c = await cell.mount(`afs://${cell.first}/root.cell`, 'c', 'deadtime=1')
+  expect(await readFile(join(c, 'w/g'), 'utf8')).toBe('in w')
+  const { pid } = JSON.parse(await readFile(join(c, '.proteus/status.json'), 'utf8')) as { pid: number }
+  process.kill(pid, 'SIGKILL')
+  await ended(pid)
+  await writeFile(join(a, 'w/g'), 'in w')
+  const [file] = await cell.afs('callbacks', join(b, 'w/g'))
+  expect(file?.missed).toMatchObject([{ unreachable: true }])
+  const missed = (await cell.afs('callbacks')).flatMap((server) => server.missed as { volume: string }[])
+  expect(missed).toMatchObject([{ volume: 'w', unreachable: true }])
+  expect((await cell.tryAfs('callbacks')).stdout).toMatch(/\(w\) may have missed \d+, since \d+ s: out of reach/)
 })
 
 test('what the quota does not allow is an error of close, the server has the old file, and the changes are kept', async () => {
