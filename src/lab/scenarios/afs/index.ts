@@ -7,11 +7,13 @@ import { lastCloseWins } from './last-close-wins.ts'
 import { locks } from './locks.ts'
 import { negativeLookup } from './negative-lookup.ts'
 import { partition } from './partition.ts'
+import { readOnlyRelease } from './read-only-release.ts'
 import { removedWhileOpen } from './removed-while-open.ts'
 import { serverRestart } from './server-restart.ts'
 import { sessionSemantics } from './session-semantics.ts'
 import { undeliveredBreak } from './undelivered-break.ts'
 import { unstoredChanges } from './unstored-changes.ts'
+import { volumeMove } from './volume-move.ts'
 import { warmOpen } from './warm-open.ts'
 import { whileItComes } from './while-it-comes.ts'
 
@@ -32,6 +34,9 @@ export const afsScenarios: readonly Scenario[] = [
   serverRestart,
   clientRestart,
   unstoredChanges,
+  // Volumes.
+  volumeMove,
+  readOnlyRelease,
   // Other protocols.
   besideNfs,
 ]
