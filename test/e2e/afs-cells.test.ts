@@ -46,7 +46,12 @@ test('the root belongs to nobody', async () => {
   await fails(unlink(join(afs, 'one.example')), 'EISDIR')
   expect((await start('rmdir', [join(afs, 'one.example')]).finished).stderr).toMatch(/Device or resource busy/)
   expect((await statfs(afs)).blocks).toBe(0)
-  expect((await cells.cli.json('info', afs))[0]).toMatchObject({ facts: { volume: 'dynroot' } })
+  expect((await cells.cli.json('info', afs))[0]).toMatchObject({
+    facts: { volume: 'dynroot', cell_server: one.address },
+  })
+  // Nor is it that of the first cell.
+  const made = await cells.cli.run('afs', 'mountpoint', join(afs, 'x'), 'root.cell')
+  expect([made.code, made.stderr]).toEqual([1, expect.stringMatching(/the mount does not say which file .*\n$/)])
 })
 
 test('`.cell` is what may be changed, `cell` the replica when there is one', async () => {

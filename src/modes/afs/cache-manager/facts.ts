@@ -92,6 +92,8 @@ function factsOf({ cm }: FactsOptions, id: NodeId): Record<string, string> {
   if (node === undefined) return {}
   const { vnode, content } = node
   const { volume, fid, status } = vnode
+  // It is no file of any server.
+  if (vnode === cm.dynamicRoot?.vnode) return { volume: volume.name, cell_server: volume.cell.location.name }
   const file = cm.cache.find(vnode.key)
   return {
     fid: `${fid.volume}.${fid.vnode}.${fid.unique}`,
@@ -119,7 +121,6 @@ function factsOf({ cm }: FactsOptions, id: NodeId): Record<string, string> {
 /** `until` when nobody has to be asked. */
 function callbackOf(cm: CacheManager, vnode: Vnode): string {
   const { promise } = vnode
-  if (vnode === cm.dynamicRoot?.vnode) return 'none is needed: it is of this client'
   if (cm.isValid(vnode)) return `promised until ${time(promise.expiresAt)}`
   if (promise.broken > 0 && promise.broken >= promise.given) return 'broken'
   return promise.given === 0 ? 'none' : 'expired'
