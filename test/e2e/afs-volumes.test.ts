@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { fails } from '../conformance/world.ts'
 import { AfsCell, type Served } from '../support/afs-cell.ts'
-import { statusOf } from '../support/afs-lab.ts'
+import { network, statusOf } from '../support/afs-lab.ts'
 import { ended } from '../support/processes.ts'
 import { random, seed } from '../support/random.ts'
 import { start } from '../support/run.ts'
@@ -204,6 +204,28 @@ test(`a volume moves while programs use it, and they notice nothing; seed ${seed
   flock.child.kill('SIGKILL')
   await flock.finished
   expect((await statusOf(a)).unstored).toEqual([])
+})
+
+test('what is being fetched and stored when a volume moves is fetched and stored', { timeout: 60_000 }, async () => {
+  const [old, next] = [Buffer.alloc(6 * MIB, 'old'), Buffer.alloc(6 * MIB, 'newer')]
+  await writeFile(join(a, 'w/read'), old)
+  await writeFile(join(a, 'w/written'), old)
+  for (const side of [a, b]) await network(side, 'bandwidth=3mib')
+  try {
+    const reading = readFile(join(b, 'w/read'))
+    const writing = writeFile(join(a, 'w/written'), next)
+    for (const side of [a, b]) {
+      await expect.poll(async () => (await statusOf(side)).transfers[0]?.bytes ?? 0).toBeGreaterThan(0)
+    }
+    await cell.afs('move', 'w', cell.first)
+    expect((await reading).equals(old)).toBe(true)
+    await writing
+  } finally {
+    for (const side of [a, b]) await network(side, 'reset')
+  }
+  for (const side of [a, b]) expect((await readFile(join(side, 'w/written'))).equals(next)).toBe(true)
+  expect((await statusOf(a)).unstored).toEqual([])
+  expect((await facts(join(a, 'w/written'))).server).toBe(cell.first)
 })
 
 test('a volume is found whose server died after it had moved away', { timeout: 60_000 }, async () => {
