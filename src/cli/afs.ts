@@ -1,5 +1,6 @@
 // `proteus afs`: the volumes of an AFS cell, for those who administer it. Each command has a file in afs/.
 import type { Command } from 'commander'
+import { defineFlush, defineUnstored } from './afs/cached.ts'
 import * as callbacks from './afs/callbacks.ts'
 import { addConnectionOptions } from './afs/connection.ts'
 import * as mountpoint from './afs/mountpoint.ts'
@@ -24,15 +25,16 @@ export function define(command: Command): void {
       'proteus afs volumes --json',
     )}`,
   )
-  const add = (name: string, summary: string): Command =>
-    addConnectionOptions(
-      command
-        .command(name)
-        .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
-        .summary(summary),
-    )
+  const addPlain = (name: string, summary: string): Command =>
+    command
+      .command(name)
+      .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
+      .summary(summary)
+  const add = (name: string, summary: string): Command => addConnectionOptions(addPlain(name, summary))
   volumes.define(add)
   replication.define(add)
   mountpoint.define(add('mountpoint', 'show a volume at a place in another one, or no longer'))
   callbacks.define(add('callbacks', 'show who was promised to be told of changes'))
+  defineFlush(addPlain('flush', 'drop what a mount keeps of files, so that it asks again'))
+  defineUnstored(addPlain('unstored', 'list changes that the server does not have, store them, or give them up'))
 }

@@ -11,7 +11,7 @@ import { realTarget } from '../serving/directories.ts'
 import { readMountTable } from '../serving/mount-table.ts'
 import { CliError, EXIT, usageError } from './exit.ts'
 import { loadMode } from './modes.ts'
-import { DAEMON } from './support/daemon-program.ts'
+import { DAEMON, MAIN } from './support/daemon-program.ts'
 import { resolveLabOptions } from './support/mount-options.ts'
 import { examples, invocation, jsonOption } from './support/options.ts'
 import { columns, createOutput, type Output, shown } from './support/output.ts'
@@ -126,7 +126,7 @@ async function playAll(
           [name]: Object.entries(scenario.serverOptions ?? {}).map(([name, value]) => ({ name, value })),
         },
         program: DAEMON,
-        command: [process.execPath, process.argv[1] ?? ''],
+        main: MAIN,
         ...(data === undefined ? {} : { directory: realTarget(data, readMountTable()) }),
         keep,
         history,

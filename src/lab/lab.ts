@@ -54,6 +54,8 @@ export class Lab {
   readonly #starting = new Set<ServingProcess>()
   /** Killed on purpose. */
   readonly #crashed = new Set<ServingProcess>()
+  /** Of servers beside the lab's own. */
+  readonly #more = new Set<ServingSpec>()
   #switching = false
   #stopping = false
   #end!: (end: LabEnd) => void
@@ -107,6 +109,12 @@ export class Lab {
     for (const targets of groups) {
       this.mounts.push(...(await this.#launch(mountSpec(plan, targets, this.urls), signal)).mounts)
     }
+  }
+
+  /** One more server, which ends with the lab. */
+  async serve(spec: ServerSpec): Promise<Urls> {
+    this.#more.add(spec)
+    return (await this.#launch(spec)).urls
   }
 
   /** While `change` runs, the lab survives whatever ends. What should not have is found afterwards. */
@@ -204,7 +212,7 @@ export class Lab {
 
   #find(part: Part): ServingProcess {
     const found = this.#started.find(({ spec }) =>
-      part === 'server' ? spec.role === 'server' : targetsOf(spec).includes(part.mount),
+      part === 'server' ? spec.role === 'server' && !this.#more.has(spec) : targetsOf(spec).includes(part.mount),
     )
     if (found === undefined) throw new Error(`no process of this lab is ${JSON.stringify(part)}`)
     return found

@@ -1,6 +1,6 @@
 // One scenario from an empty directory to an empty directory: opens a lab of its own, plays, takes everything away,
 // whatever happens in between.
-import { mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -11,7 +11,7 @@ import { shown } from '../serving/shown.ts'
 import { stackedFileSystem } from '../serving/stacked.ts'
 import type { History, ScenarioEnd } from './history.ts'
 import { type LabRequest, OpenLab } from './open-lab.ts'
-import { makeTools, RealStage, realClock } from './real-stage.ts'
+import { RealStage, realClock } from './real-stage.ts'
 import { runScenario } from './run-scenario.ts'
 import { findMistakes, MOUNTS, modesOfMounts, type Scenario } from './scenario.ts'
 
@@ -21,10 +21,10 @@ const CLOSE_MS = 10_000
 export interface PlayRequest
   extends Pick<LabRequest, 'protocols' | 'driver' | 'options' | 'modeOptions' | 'serverOptions' | 'program'> {
   readonly scenario: Scenario
-  /** What starts the command line: `proteus` for the commands of the scenario. */
-  readonly command: readonly string[]
   /** Whose scenario it is. */
   readonly mode: string
+  /** The program of the command line, which commands know as `proteus`. */
+  readonly main: string
   /** Where the lab is to be, absolute; empty or not there. Absent: in a temporary directory, which goes with it. */
   readonly directory?: string
   /** The lab goes on when the scenario is over. */
@@ -68,9 +68,7 @@ export async function play(request: PlayRequest): Promise<Played> {
     } finally {
       signal.removeEventListener('abort', stop)
     }
-    const tools = join(data, 'bin')
-    makeTools(tools, request.command)
-    const stage = new RealStage(open, mounts, tools)
+    const stage = new RealStage({ open, mounts, mode, data, commands: makeCommands(data, request.main) })
     try {
       const { history } = request
       const reason = whyNot(scenario, open, data)
@@ -109,6 +107,15 @@ function makePlace(directory: string | undefined): string {
   makeDirectory(directory, 0o700)
   if (readdirSync(directory).length === 0) return directory
   throw new CliError(`${shown(directory)} is not empty, and a scenario starts with nothing: choose another directory`)
+}
+
+/** A directory with a command `proteus`: this one. */
+function makeCommands(data: string, main: string): string {
+  const directory = join(data, 'bin')
+  mkdirSync(directory)
+  const quoted = [process.execPath, main].map((word) => `'${word.replaceAll("'", "'\\''")}'`)
+  writeFileSync(join(directory, 'proteus'), `#!/bin/sh\nexec ${quoted.join(' ')} "$@"\n`, { mode: 0o755 })
+  return directory
 }
 
 /** In peace if that can be had soon; what hangs is killed. */

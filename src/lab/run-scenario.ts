@@ -154,6 +154,8 @@ class Run {
         return { kind: 'acted' }
       case 'network':
         return this.#act(stage.setNetwork(step.on, step.setting))
+      case 'serve':
+        return this.#act(stage.serve(step.server, step.options))
       case 'crash':
         return this.#act(stage.crash(step.part))
       case 'startAgain':

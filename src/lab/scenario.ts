@@ -46,6 +46,11 @@ export type Step =
   | ({ readonly do: 'pause'; readonly forMs: number } & Reasoned)
   /** A line for `.proteus/network` of a mount: `up`, `down`, `latency=50ms`. */
   | ({ readonly do: 'network'; readonly on: MountName; readonly setting: string } & Reasoned)
+  /**
+   * One more server, with these options of `proteus serve`; it ends with the lab. Commands find its `host:port` in a
+   * variable of that name, in capitals.
+   */
+  | ({ readonly do: 'serve'; readonly server: string; readonly options: Readonly<Record<string, string>> } & Reasoned)
   /** kill -9. */
   | ({ readonly do: 'crash'; readonly part: PartName } & Reasoned)
   | ({ readonly do: 'startAgain'; readonly part: PartName } & Reasoned)
@@ -85,6 +90,7 @@ export function findMistakes(scenario: Scenario, { served }: { readonly served: 
   const mistakes: string[] = []
   const running = new Set<string>()
   const down = new Set<PartName>()
+  const servers = new Set<string>()
   const hasServer = served.length > 0
   /** The process behind it: mounts of a mode without server are where the files are. */
   const same = (part: PartName): PartName =>
@@ -112,6 +118,12 @@ export function findMistakes(scenario: Scenario, { served }: { readonly served: 
         break
       case 'network':
         if (!served.includes(step.on)) wrong('the mode has no network')
+        break
+      case 'serve':
+        if (!hasServer) wrong('the mode has no server')
+        if (!/^[a-z]+$/.test(step.server)) wrong(`${step.server} is not a name`)
+        if (servers.has(step.server)) wrong(`${step.server} runs already`)
+        servers.add(step.server)
         break
       case 'crash':
         if (step.part === 'server' && !hasServer) wrong('the mode has no server')

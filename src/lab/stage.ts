@@ -22,6 +22,8 @@ export interface Stage {
   start(on: MountName, command: string): Job
   /** Writes a line to `.proteus/network`. Rejects if it is refused. */
   setNetwork(on: MountName, setting: string): Promise<void>
+  /** One more server, of the mode that the scenario belongs to. */
+  serve(name: string, options: Readonly<Record<string, string>>): Promise<void>
   /** kill -9. */
   crash(part: PartName): Promise<void>
   startAgain(part: PartName): Promise<void>

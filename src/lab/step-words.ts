@@ -39,6 +39,8 @@ export function describeAction(step: Step): string {
       return `${seconds(step.forMs)} pass`
     case 'network':
       return `network ${step.setting}`
+    case 'serve':
+      return `one more server: $${step.server.toUpperCase()}`
     case 'crash':
       return 'kill -9'
     case 'startAgain':

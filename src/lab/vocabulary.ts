@@ -16,7 +16,7 @@ const toMs = (seconds: number): number => seconds * 1000
 function mount(on: MountName) {
   return {
     ...part(on),
-    /** A shell command in the mount, to its end. `$A` and `$B` are the mounts. */
+    /** A shell command in the mount, to its end. `$A` and `$B` are the mounts, and there is `proteus`. */
     run: (command: string, expect: Expectation, why: string): TimelyStep => ({ do: 'run', on, command, expect, why }),
     /** The same command until it shows what is expected: for what comes with time. */
     until: (command: string, expect: Expectation, why: string): Step => ({ do: 'until', on, command, expect, why }),
@@ -38,6 +38,20 @@ function part(name: PartName) {
 export const A = mount('A')
 export const B = mount('B')
 export const server = part('server')
+
+/** In an option of one more server: `host:port` of the first. */
+export const FIRST = '$FIRST'
+
+/**
+ * One more server, told this by options of `proteus serve`. In commands `$SECOND` is the `host:port` of `second`, and `$FIRST`
+ * that of the lab's own.
+ */
+export const serve = (name: string, options: Readonly<Record<string, string>>, why: string): Step => ({
+  do: 'serve',
+  server: name,
+  options,
+  why,
+})
 
 /** A command that was started in the background. */
 export const job = (name: string) => ({

@@ -120,6 +120,8 @@ export interface Mode {
    * It is asked before anything is started. Absent: the mode has none.
    */
   checkOptions?(options: readonly ModeOption[]): void
+  /** The names of those whose value is a path: the mode gets an absolute one. */
+  readonly pathOptions?: readonly string[]
   /** `options` are those that `checkOptions` had nothing against. */
   connect(address: Address, options: readonly ModeOption[]): Promise<Connection>
   /** Mounts of a volume that somebody else in this process holds, and closes. Absent: the mode has no such mounts. */

@@ -34,6 +34,7 @@ test('volumes are made, listed, limited, cloned, moved, deleted', async () => {
   await json('create', 'w', '--on', second.address)
   expect(await json('quota', 'v', '--inodes', '10')).toMatchObject([{ quotaBytes: 1 << 20, quotaInodes: 10 }])
   expect((await run('quota', 'v')).stdout).toBe('v: 0 of 1.0M, 1 of 10 inodes\n')
+  expect(await json('quota', 'v', '--inodes', 'none')).toMatchObject([{ quotaBytes: 1 << 20, quotaInodes: null }])
   expect(await json('backup', 'v')).toMatchObject([{ name: 'v.backup', type: 'BK' }])
   const released = [first.address, second.address].sort()
   const [report] = await json('release', 'v', '--add-site', first.address, '--add-site', second.address)

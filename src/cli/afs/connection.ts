@@ -6,9 +6,10 @@ import { addon } from '../../host/addon.ts'
 import { readLab } from '../../lab/lab-state.ts'
 import { AFS_PORT } from '../../modes/afs/limits.ts'
 import { connecting } from '../../modes/afs/other-servers.ts'
+import { AFSCB } from '../../modes/afs/protocol.ts'
 import { VL, type VolumeEntry } from '../../modes/afs/protocol-volumes.ts'
 import { addressName } from '../../rpc/transport.ts'
-import type { WsChannelOptions, WsClient } from '../../rpc/ws/index.ts'
+import { service, type WsChannelOptions, type WsClient } from '../../rpc/ws/index.ts'
 import { CliError, errorCode, usageError } from '../exit.ts'
 import { findMount, readStatus } from '../support/control-access.ts'
 import { dataOption, jsonOption } from '../support/options.ts'
@@ -37,6 +38,8 @@ export const addConnectionOptions = (command: Command): Command =>
     .addOption(jsonOption())
 
 const ANSWER = { timeoutMs: 30_000 }
+/** Whoever asks a file server has to hear that no promise stands. A command keeps nothing: that is all. */
+const KEEPS_NOTHING = service(AFSCB, { Probe: () => {}, CallBack: () => {}, InitCallBackState: () => {} })
 
 /** A cell at work: calls go to its servers by address. */
 export class CellConnection {
@@ -92,7 +95,7 @@ export class CellConnection {
 async function dial(address: string, ways: WsChannelOptions, clients: Map<string, WsClient>): Promise<WsClient> {
   const open = clients.get(address)
   if (open !== undefined) return open
-  const { client, connected } = connecting(address, ways)
+  const { client, connected } = connecting(address, ways, [KEEPS_NOTHING])
   clients.set(address, client)
   try {
     await connected
@@ -159,7 +162,7 @@ function labAddress(data: string): string {
 const cellServerOf = (path: string): Promise<string> => attributeOf(path, 'cell_server')
 
 /** What the mount says of a file. A mount that does not answer is found out first: the kernel would wait for it. */
-export async function attributeOf(path: string, name: 'fid' | 'server' | 'cell_server'): Promise<string> {
+export async function attributeOf(path: string, name: 'fid' | 'server' | 'cell' | 'cell_server'): Promise<string> {
   const { mode } = await readStatus(findMount(path))
   if (mode !== 'afs') throw new CliError(`${path} is in a mount of mode ${mode}, not afs`)
   try {

@@ -2,10 +2,11 @@
 import { basename, dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { AFS } from '../../modes/afs/protocol.ts'
+import type { WsClient } from '../../rpc/ws/index.ts'
 import { CliError, usageError } from '../exit.ts'
 import { examples } from '../support/options.ts'
 import { createOutput, shown } from '../support/output.ts'
-import { type ConnectionOptions, withCell } from './connection.ts'
+import { type CellConnection, type ConnectionOptions, withCell } from './connection.ts'
 import { failureOf } from './failures.ts'
 import { locate } from './fids.ts'
 
@@ -44,25 +45,32 @@ async function mountpoint(dir: string, volume: string | undefined, options: Moun
   const { fid: parent, server: address } = await locate(above)
   const place = { who: whoAmI(), parent, name: basename(path) }
   const known = { EEXIST: `there is ${shown(path)} already`, ENOENT: `there is no ${shown(path)}` }
+  const removeFrom = async (server: WsClient): Promise<void> => {
+    const { found } = await server.call(Lookup, place)
+    if (found === null) throw new CliError(known.ENOENT)
+    if (found.status.type !== 'mountpoint') throw new CliError(`${shown(path)} is no mount point`)
+    await server.call(RemoveFile, place)
+    output.result({ event: 'removed', path })
+    output.line(`${shown(path)} is gone; its volume is not.`)
+  }
+  const makeOn = async (cell: CellConnection, server: WsClient, name: string): Promise<void> => {
+    // One that leads nowhere can be made, but nobody wants that.
+    await cell.entry(name)
+    await server.call(MakeMountPoint, { ...place, volume: name, readWrite })
+    output.result({ event: 'made', path, volume: name, readWrite })
+    output.line(`${shown(path)} shows ${name} now.`)
+  }
   const run = withCell(
     options,
     async (cell) => {
       const server = await cell.server(address)
-      if (volume === undefined) {
-        const { found } = await server.call(Lookup, place)
-        if (found === null) throw new CliError(known.ENOENT)
-        if (found.status.type !== 'mountpoint') throw new CliError(`${shown(path)} is no mount point`)
-        await server.call(RemoveFile, place)
-        output.result({ event: 'removed', path })
-        output.line(`${shown(path)} is gone; its volume is not.`)
-        return
+      try {
+        if (volume === undefined) await removeFrom(server)
+        else await makeOn(cell, server, volume)
+      } finally {
+        // What came with the answers is kept by nobody.
+        await server.call(GiveUpAllCallBacks, undefined).catch(() => {})
       }
-      // One that leads nowhere can be made, but nobody wants that.
-      await cell.entry(volume)
-      await server.call(MakeMountPoint, { ...place, volume, readWrite })
-      await server.call(GiveUpAllCallBacks, undefined)
-      output.result({ event: 'made', path, volume, readWrite })
-      output.line(`${shown(path)} shows ${volume} now.`)
     },
     above,
   )

@@ -3,9 +3,16 @@ import { usageError } from '../exit.ts'
 
 const UNITS = ['', 'k', 'm', 'g', 't']
 
-/** Bytes; null for `none`. Throws a usage error that names the option. */
-export function parseSize(text: string, option: string): number | null {
-  if (text === 'none') return null
+/** As an option has it: to the command line's parser null would be no value. */
+export type Limit = number | 'none'
+
+/** Null: none. `otherwise`: if nothing was said. */
+export const limitOf = (limit: Limit | undefined, otherwise: number | null): number | null =>
+  limit === 'none' ? null : (limit ?? otherwise)
+
+/** Bytes, or `none`. Throws a usage error that names the option. */
+export function parseSize(text: string, option: string): Limit {
+  if (text === 'none') return text
   const [, digits, unit = ''] = /^(\d{1,15})([kmgt]?)$/i.exec(text) ?? []
   const bytes = Number(digits) * 1024 ** UNITS.indexOf(unit.toLowerCase())
   if (digits === undefined || !Number.isSafeInteger(bytes)) {
@@ -14,9 +21,9 @@ export function parseSize(text: string, option: string): number | null {
   return bytes
 }
 
-/** A count; null for `none`. */
-export function parseCount(text: string, option: string): number | null {
-  if (text === 'none') return null
+/** A count, or `none`. */
+export function parseCount(text: string, option: string): Limit {
+  if (text === 'none') return text
   if (!/^\d{1,15}$/.test(text)) throw usageError(`${option} needs a number, or none`)
   return Number(text)
 }

@@ -7,16 +7,16 @@ import { examples } from '../support/options.ts'
 import { columns, createOutput, type Output } from '../support/output.ts'
 import { type AddCommand, type CellConnection, type ConnectionOptions, withCell } from './connection.ts'
 import { failureOf } from './failures.ts'
-import { parseCount, parseSize, showSize } from './sizes.ts'
+import { type Limit, limitOf, parseCount, parseSize, showSize } from './sizes.ts'
 import { withProgress } from './work.ts'
 
 interface QuotaOptions extends ConnectionOptions {
-  readonly quota?: number | null
-  readonly inodes?: number | null
+  readonly quota?: Limit
+  readonly inodes?: Limit
 }
 
-const size = (text: string): number | null => parseSize(text, '--quota')
-const count = (text: string): number | null => parseCount(text, '--inodes')
+const size = (text: string): Limit => parseSize(text, '--quota')
+const count = (text: string): Limit => parseCount(text, '--inodes')
 const PAGE = 512
 
 export function define(add: AddCommand): void {
@@ -121,14 +121,13 @@ export async function volumesOf(server: WsClient): Promise<VolumeInfo[]> {
 async function create(name: string, options: QuotaOptions & { readonly on?: string }): Promise<void> {
   if (!isVolumeName(name)) throw usageError(`${JSON.stringify(name)} is no name of a volume: letters, digits, . and -`)
   const output = createOutput(options.json)
-  const { quota = null, inodes = null, on } = options
+  const { on } = options
+  const limits = { quotaBytes: limitOf(options.quota, null), quotaInodes: limitOf(options.inodes, null) }
   await withCell(options, async (cell) => {
     const server = on === undefined ? cell.location : await memberOf(cell, on)
-    const made = await server
-      .call(VOLSER.procedures.Create, { name, quotaBytes: quota, quotaInodes: inodes })
-      .catch((error) => {
-        throw failureOf(error, name, { EEXIST: `there is a volume ${name} already` })
-      })
+    const made = await server.call(VOLSER.procedures.Create, { name, ...limits }).catch((error) => {
+      throw failureOf(error, name, { EEXIST: `there is a volume ${name} already` })
+    })
     output.result({ ...made, server: server.name, cell: cell.cell })
     output.line(`${name} (${made.id}) is on ${server.name}; \`proteus afs mountpoint\` gives it a place.`)
   })
@@ -165,7 +164,8 @@ async function quota(name: string, options: QuotaOptions): Promise<void> {
     try {
       const server = await cell.serverOf(name)
       const before = await infoOf(server, name)
-      const { quota: quotaBytes = before.quotaBytes, inodes: quotaInodes = before.quotaInodes } = options
+      const quotaBytes = limitOf(options.quota, before.quotaBytes)
+      const quotaInodes = limitOf(options.inodes, before.quotaInodes)
       const asked = options.quota === undefined && options.inodes === undefined
       const now = asked ? before : await server.call(VOLSER.procedures.SetQuota, { name, quotaBytes, quotaInodes })
       output.result({ ...now, server: server.name, cell: cell.cell })

@@ -1,5 +1,6 @@
 // `-o` options under the names that mount(8) and mount.fuse(8) give them. What they do not know is for the mode to know.
 import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { MountFlags } from '../../fuse/mount.ts'
 import type { MountSettings } from '../../lab/lab-plan.ts'
 import { type Mode, type ModeOption, ModeOptionError } from '../../modes/mode.ts'
@@ -65,7 +66,7 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
   return { flags, modeOptions }
 }
 
-type OptionChecker = Pick<Mode, 'name' | 'checkOptions'>
+type OptionChecker = Pick<Mode, 'name' | 'checkOptions' | 'pathOptions'>
 
 /** Throws a usage error unless the mode knows these options and finds them in order. */
 export function checkModeOptions(mode: OptionChecker, options: ParsedMountOptions['modeOptions']): void {
@@ -101,7 +102,7 @@ export function withDefaults(flags: MountFlags, { root, fuseConf }: { root: bool
 export function resolveMountOptions(lists: readonly string[], mode: Mode): ParsedMountOptions {
   const { flags, modeOptions } = parseMountOptions(lists)
   checkModeOptions(mode, modeOptions)
-  return { flags: withDefaultsHere(flags), modeOptions }
+  return { flags: withDefaultsHere(flags), modeOptions: withPaths(mode, modeOptions) }
 }
 
 /** The same for a lab with mounts of these modes. */
@@ -121,12 +122,21 @@ export function shareModeOptions(
   const [first] = modes
   if (modes.length === 1 && first !== undefined) {
     checkModeOptions(first, options)
-    return options.length > 0 ? { [first.name]: options } : {}
+    return options.length > 0 ? { [first.name]: withPaths(first, options) } : {}
   }
   for (const option of options) if (!modes.some((mode) => knowsOption(mode, option))) refuse(option, modes)
   const shares = modes.map((mode) => [mode.name, options.filter((option) => knowsOption(mode, option))] as const)
   for (const [i, [, own]] of shares.entries()) checkModeOptions(modes[i] as OptionChecker, own)
-  return Object.fromEntries(shares.filter(([, own]) => own.length > 0))
+  const found = shares.map(([name, own], i) => [name, withPaths(modes[i] as OptionChecker, own)] as const)
+  return Object.fromEntries(found.filter(([, own]) => own.length > 0))
+}
+
+/** Paths are meant from here, and the process that serves the mount is elsewhere. */
+function withPaths({ pathOptions = [] }: OptionChecker, options: readonly ModeOption[]): readonly ModeOption[] {
+  return options.map(({ name, value }) => {
+    if (value === undefined) return { name }
+    return { name, value: pathOptions.includes(name) ? resolve(value) : value }
+  })
 }
 
 export const knowsOption = (mode: OptionChecker, option: ModeOption): boolean => complaint(mode, option) === undefined

@@ -1,8 +1,9 @@
 // Mode `afs`: whole files, kept until the server breaks its promise to tell of changes.
 import { existsSync } from 'node:fs'
 import { authorityOf, type Mode, ModeOptionError } from '../mode.ts'
+import { CellDatabase } from './cache-manager/cell-database.ts'
 import { AfsMounts } from './cache-manager/index.ts'
-import { parseAfsOptions } from './cache-manager/options.ts'
+import { afsPathOptions, parseAfsOptions } from './cache-manager/options.ts'
 import { AfsServer } from './server.ts'
 import { parseServerOptions, serverOptions } from './server-options.ts'
 import { ROOT_CELL } from './volume-registry.ts'
@@ -11,7 +12,11 @@ export const afsMode: Mode = {
   name: 'afs',
   summary:
     'AFS: whole files kept here, read at the speed of the disk; changes are seen by those who open after a close',
-  checkOptions: (options) => void parseAfsOptions(options),
+  checkOptions(options) {
+    const { cellServDb: path, afsdb: dns } = parseAfsOptions(options)
+    if (path !== undefined) new CellDatabase({ path, dns })
+  },
+  pathOptions: afsPathOptions,
   connect: async (address, options) => new AfsMounts(address, parseAfsOptions(options)),
   serverOptions,
   checkServe(request) {

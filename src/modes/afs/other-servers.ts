@@ -1,9 +1,8 @@
 // Connections to the other file servers of the cell, made when they are needed and kept while something is done there.
 import { type Address, openTcp } from '../../rpc/transport.ts'
 import type { WsChannelOptions } from '../../rpc/ws/index.ts'
-import { ServiceError, service, WsClient, type WsClientOptions, wsChannel } from '../../rpc/ws/index.ts'
+import { ServiceError, WsClient, type WsClientOptions, wsChannel } from '../../rpc/ws/index.ts'
 import { readAddress } from './addresses.ts'
-import { AFSCB } from './protocol.ts'
 import type { VolumeLocation } from './volume-location.ts'
 
 /** For what is answered without much work. */
@@ -51,13 +50,11 @@ export class OtherServers {
   }
 }
 
-/** Of a client that keeps nothing: servers answer nobody whom they cannot tell where it stands. */
-const keepsNothing = service(AFSCB, { Probe: () => {}, CallBack: () => {}, InitCallBackState: () => {} })
-
-/** A client that is tried once: a server that is not there is not waited for. */
+/** A client that is tried once: a server that is not there is not waited for. `services`: what it serves on the connection. */
 export function connecting(
   address: string,
   ways: WsChannelOptions,
+  services: WsClientOptions['services'] = [],
 ): { readonly client: WsClient; readonly connected: Promise<void> } {
   let connect: () => void = () => {}
   let fail: (error: unknown) => void = () => {}
@@ -66,7 +63,7 @@ export function connecting(
     fail = reject
   })
   const client = connectTo(address, ways, {
-    ...{ keep: true, heartbeatMs: HEARTBEAT_MS, connectMs: ANSWER_MS, services: [keepsNothing] },
+    ...{ keep: true, heartbeatMs: HEARTBEAT_MS, connectMs: ANSWER_MS, services },
     onEvent: (event) => {
       if (event.type === 'connected') connect()
       else if (event.type === 'disconnected') fail(event.error)

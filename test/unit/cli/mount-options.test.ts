@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import {
   checkModeOptions,
@@ -139,6 +140,16 @@ describe('shareModeOptions', () => {
     expect(shareModeOptions([actimeo], [local, nfs])).toEqual({ nfs: [actimeo] })
     expect(shareModeOptions([actimeo], [nfs])).toEqual({ nfs: [actimeo] })
     expect(shareModeOptions([], [local, nfs])).toEqual({})
+  })
+
+  test('makes paths absolute for the mode whose they are', () => {
+    const afs = { ...knowing('afs', { cachedir: /^/, hard: /^$/ }), pathOptions: ['cachedir'] }
+    const [path, absolute] = [
+      { name: 'cachedir', value: 'c' },
+      { name: 'cachedir', value: resolve('c') },
+    ]
+    expect(shareModeOptions([path, hard], [afs])).toEqual({ afs: [absolute, hard] })
+    expect(shareModeOptions([path, hard], [afs, nfs])).toEqual({ afs: [absolute, hard], nfs: [hard] })
   })
 
   test('refuses what none knows, in one line', () => {

@@ -122,6 +122,10 @@ export class FakeStage implements Stage {
     if (setting === 'silent') await new Promise(() => undefined)
   }
 
+  async serve(name: string, options: Readonly<Record<string, string>>): Promise<void> {
+    this.done.push(`serve ${name} ${JSON.stringify(options)}`)
+  }
+
   async crash(part: PartName): Promise<void> {
     this.done.push(`crash ${part}`)
   }

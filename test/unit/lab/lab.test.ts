@@ -152,6 +152,21 @@ describe('Lab', () => {
     expect(await lab.ended).toMatchObject({ process: { role: 'server' } })
   })
 
+  test('has more servers, which end with it and are not what crashes', async () => {
+    const { lab, specs, ends } = stage()
+    await lab.start(NFS)
+    const more = { role: 'server', data: '/more', host: '127.0.0.1', protocols: [{ mode: 'nfs', port: 0 }] } as const
+    expect(await lab.serve(more)).toEqual(lab.urls)
+    expect(lab.processes.map(({ role }) => role)).toEqual(['server', 'mount', 'mount', 'server'])
+    for (const index of [0, 4]) {
+      const crashed = lab.crash('server')
+      ends[index]?.({ code: null, signal: 'SIGKILL' })
+      await crashed
+      await lab.startAgain('server')
+    }
+    expect(specs.slice(3).map((spec) => spec.role === 'server' && spec.data)).toEqual(['/more', '/data', '/data'])
+  })
+
   test('starts a server of several modes again on all of their ports', async () => {
     const { lab, specs, ends } = stage()
     await lab.start(plan('nfs', 'afs', ['nfs', 'afs']))

@@ -6,6 +6,7 @@ import {
   A,
   B,
   done,
+  FIRST,
   fails,
   interrupted,
   job,
@@ -13,6 +14,7 @@ import {
   oldValue,
   pause,
   prints,
+  serve,
   server,
   within,
 } from '../../../src/lab/vocabulary.ts'
@@ -198,11 +200,19 @@ describe('runScenario', () => {
       server.startAgain('again'),
       B.crash('kill -9'),
       B.startAgain('again'),
+      serve('second', { join: FIRST }, 'more'),
       pause(2.5, 'a time-out'),
     ]
     const played = play(steps)
     expect(await played.end).toMatchObject({ ok: true, durationMs: 2500 })
-    expect(played.stage.done).toEqual(['A: network down', 'crash server', 'start server', 'crash B', 'start B'])
+    expect(played.stage.done).toEqual([
+      'A: network down',
+      'crash server',
+      'start server',
+      'crash B',
+      'start B',
+      'serve second {"join":"$FIRST"}',
+    ])
 
     const refused = play([A.network('sideways', 'why')])
     expect(await refused.end).toMatchObject({ ok: false })

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { loadMode } from '../../../src/cli/modes.ts'
 import { modesWithScenarios, scenariosOf } from '../../../src/lab/catalogue.ts'
 import { findMistakes, MOUNTS, type MountName, modesOfMounts, type Step } from '../../../src/lab/scenario.ts'
-import { A, B, done, interrupted, job, server } from '../../../src/lab/vocabulary.ts'
+import { A, B, done, FIRST, interrupted, job, serve, server } from '../../../src/lab/vocabulary.ts'
 
 const mistakes = (steps: readonly Step[], hasServer = true) =>
   findMistakes({ name: 'a-name', summary: '', steps }, { served: hasServer ? MOUNTS : [] })
@@ -23,6 +23,8 @@ describe('findMistakes', () => {
       B.crash('why'),
       A.startAgain('why'),
       server.startAgain('why'),
+      serve('second', {}, 'why'),
+      serve('third', { join: FIRST }, 'why'),
     ]
     expect(mistakes(steps)).toEqual([])
   })
@@ -36,6 +38,9 @@ describe('findMistakes', () => {
     ['life after death', [server.startAgain('why')], true, 'step 1: server is not dead'],
     ['a server where there is none', [server.crash('why')], false, 'step 1: the mode has no server'],
     ['a network where there is none', [A.network('down', 'why')], false, 'step 1: the mode has no network'],
+    ['one more server where there is none', [serve('x', {}, 'why')], false, 'step 1: the mode has no server'],
+    ['a server twice', [serve('x', {}, 'why'), serve('x', {}, 'why')], true, 'step 2: x runs already'],
+    ['a server that no variable could name', [serve('x y', {}, 'why')], true, 'step 1: x y is not a name'],
     ['one process killed twice', [A.crash('why'), B.crash('why')], false, 'step 2: B is dead already'],
   ]
   test.each(cases)('finds %s', (_title, steps, hasServer, mistake) => {

@@ -34,8 +34,9 @@ export const afsScenarios: readonly Scenario[] = [
   serverRestart,
   clientRestart,
   unstoredChanges,
-  // Volumes, and other protocols.
+  // Volumes.
   volumeMove,
   readOnlyRelease,
+  // Other protocols.
   besideNfs,
 ]

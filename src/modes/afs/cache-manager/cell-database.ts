@@ -64,10 +64,6 @@ export class CellDatabase {
     this.#resolve = resolve
   }
 
-  get asksDns(): boolean {
-    return this.#dns
-  }
-
   /** Those that are known without asking. */
   get names(): string[] {
     return [...this.#cells.keys()]

@@ -7,6 +7,7 @@ import { readAddress } from '../addresses.ts'
 import { AFS } from '../protocol.ts'
 import { VL, type VolumeEntry } from '../protocol-volumes.ts'
 import type { Fid } from '../records.ts'
+import { baseName } from '../volume-names.ts'
 import type { VolumeType } from '../volume-registry.ts'
 import type { CellDatabase } from './cell-database.ts'
 import type { Caller, FileServer, FileServers } from './file-server.ts'
@@ -22,6 +23,8 @@ export interface Cell {
   /** The volume location server. */
   readonly location: FileServer
   readonly volumes: Map<number, ClientVolume>
+  /** What the volume location server last told, by the name of the volume: for as long as it does not answer. */
+  readonly entries: Map<string, VolumeEntry>
   /** Which of the cells of this mount it is, from 0. */
   readonly index: number
 }
@@ -35,8 +38,6 @@ export interface ClientVolume {
   readonly root: Fid
   /** Where it was last. */
   server: FileServer
-  /** Of a replica, the others. */
-  readonly sites: readonly string[]
   readonly scope: Scope
   /** The directory with the mount point through which it was last come to, for `..`. */
   mountedIn: { readonly ino: number } | undefined
@@ -92,7 +93,7 @@ export class Cells {
     // A file server that keeps no entries says who does.
     const [said] = servers
     const location = said === undefined ? server : this.#at(said)
-    const cell = { name, location, volumes: new Map(), index: this.#cells.size }
+    const cell = { name, location, volumes: new Map(), entries: new Map(), index: this.#cells.size }
     this.#cells.set(name, cell)
     return cell
   }
@@ -121,7 +122,7 @@ export class Cells {
           return known
         }
         const scope = { voided: 0 }
-        const volume = { ...{ cell, id, name, type, root, server, scope }, sites: servers, mountedIn: undefined }
+        const volume = { ...{ cell, id, name, type, root, server, scope }, mountedIn: undefined }
         cell.volumes.set(id, volume)
         return volume
       } catch (error) {
@@ -131,12 +132,17 @@ export class Cells {
     throw failureOf(failure)
   }
 
-  async #entry({ location }: Cell, which: string | number, caller: Caller): Promise<VolumeEntry> {
+  /** Of the volume location server; as last heard, if it does not answer. */
+  async #entry({ location, entries }: Cell, which: string | number, caller: Caller): Promise<VolumeEntry> {
     try {
-      return await (typeof which === 'number'
+      const entry = await (typeof which === 'number'
         ? location.call(GetEntryById, { id: which }, caller)
         : location.call(GetEntryByName, { name: which }, caller))
+      entries.set(entry.name, entry)
+      return entry
     } catch (error) {
+      const last = typeof which === 'number' ? withId(entries.values(), which) : entries.get(baseName(which))
+      if (isSilence(error) && last !== undefined) return last
       throw failureOf(error, `no volume ${which}`)
     }
   }
@@ -200,22 +206,32 @@ export class Cells {
       try {
         return await call(server)
       } catch (error) {
-        const elsewhere = error instanceof ServiceError || isUnreachable(volume, error)
-        if (elsewhere && ++moves < MOVES) await this.#locate(volume, server, caller)
-        else if (!mayBeEarly || !isEarly(error) || ++tries >= TRIES) throw failureOf(error)
+        const silent = isSilence(error)
+        if ((silent || error instanceof ServiceError) && ++moves < MOVES) {
+          await this.#locate(volume, server, caller)
+          // What is gone and nowhere else is waited for no longer.
+          if (silent && volume.server === server) throw error
+        } else if (!mayBeEarly || !isEarly(error) || ++tries >= TRIES) throw failureOf(error)
       }
     }
   }
 
-  /** The volume is not where it was. */
+  /** A volume whose server is dead may have been moved before, or have replicas. ETIMEDOUT: it is nowhere else. */
+  async requireServer(volume: ClientVolume, caller: Caller): Promise<void> {
+    const { server } = volume
+    if (!server.dead) return
+    await this.#locate(volume, server, caller)
+    volume.server.requireAlive()
+  }
+
+  /** The volume is not where it was, or nobody answers there. */
   async #locate(volume: ClientVolume, from: FileServer, caller: Caller): Promise<void> {
     if (volume.server !== from) return
-    const { cell, id, type, sites } = volume
+    const { cell, id, type } = volume
     const entry = await this.#entry(cell, id, caller)
     const { servers } = choose(entry, id, { readOnly: type === 'RO' })
     // The next replica of those that there are.
-    const at = servers.indexOf(from.name)
-    const next = servers[(at + 1) % servers.length] ?? sites[0]
+    const next = servers[(servers.indexOf(from.name) + 1) % servers.length]
     if (next === undefined) throw new FsError('ENODEV', `volume ${volume.name} is nowhere`)
     this.#moved(volume, this.#at(next))
   }
@@ -236,10 +252,11 @@ function choose(
   throw new FsError('ENODEV', `no volume ${which}`)
 }
 
-/** A replica's server is gone, and there are others. */
-function isUnreachable({ sites }: ClientVolume, error: unknown): boolean {
-  return sites.length > 1 && error instanceof FsError && error.code === 'ETIMEDOUT'
-}
+const withId = (entries: Iterable<VolumeEntry>, id: number): VolumeEntry | undefined =>
+  [...entries].find(({ rw, ro, backup }) => rw?.id === id || ro?.id === id || backup?.id === id)
+
+/** A server is dead. */
+const isSilence = (error: unknown): boolean => error instanceof FsError && error.code === 'ETIMEDOUT'
 
 const isEarly = (error: unknown): boolean => error instanceof FsError && error.code === 'EAGAIN'
 

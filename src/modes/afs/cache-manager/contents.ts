@@ -81,6 +81,7 @@ export interface OpenFile {
 
 export function open(cm: CacheManager, context: CallContext, id: NodeId, flags: number): Awaitable<Opened> {
   const node = cm.node(id)
+  if (opensForWrite(flags) && node.vnode.volume.type !== 'RW') throw new FsError('EROFS')
   const content = readyContent(cm, node)
   if (content !== undefined && content.fetch === undefined) return opened(cm, context, node, content, flags)
   return openLater(cm, context, node, flags)
@@ -224,6 +225,8 @@ function opened(cm: CacheManager, context: CallContext, node: Node, content: Con
   } catch (error) {
     content.opens--
     drop(cm, node, content)
+    // What was emptied for this open is not what the server has.
+    if ((flags & O_TRUNC) !== 0 && content.file.state !== 'dirty') cm.cache.forget(node.vnode.key)
     throw error
   }
   if (writes) {
@@ -248,7 +251,6 @@ function opened(cm: CacheManager, context: CallContext, node: Node, content: Con
 
 /** From now on the file may be changed without our hearing of it. */
 function beginWriting(cm: CacheManager, context: CallContext, vnode: Vnode, content: Content, flags: number): void {
-  if (vnode.volume.type !== 'RW') throw new FsError('EROFS')
   const note: Note = { cell: vnode.volume.cell.name, fid: vnode.fid, who: cm.whoIs(context) }
   cm.cache.markDirty(content.file, note)
   if ((flags & O_TRUNC) === 0) return

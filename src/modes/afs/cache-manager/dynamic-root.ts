@@ -1,6 +1,8 @@
 // The root of a client that shows all cells (afsd -dynroot): a directory that no server has, with a mount point for each
 // cell that is known, `<cell>` for its replicas and `.<cell>` for what may be changed.
 
+import type { FileSystemStats } from '../../../posix/attributes.ts'
+import { NAME_MAX } from '../../../posix/mode.ts'
 import type { Status } from '../records.ts'
 import { ROOT_CELL } from '../volume-registry.ts'
 import type { CellDatabase } from './cell-database.ts'
@@ -26,14 +28,19 @@ export class DynamicRoot {
   constructor(cm: CacheManager, location: FileServer, database: CellDatabase) {
     this.#cm = cm
     this.#database = database
-    const cell: Cell = { name: NAME, location, volumes: new Map(), index: CELL_INDEX }
+    const cell: Cell = { name: NAME, location, volumes: new Map(), entries: new Map(), index: CELL_INDEX }
     const root = { volume: ROOT_CELL.id, vnode: 1, unique: 1 }
     this.#volume = {
-      ...{ cell, id: ROOT_CELL.id, name: NAME, type: 'RO', root, server: location, sites: [] },
+      ...{ cell, id: ROOT_CELL.id, name: NAME, type: 'RO', root, server: location },
       ...{ scope: { voided: 0 }, mountedIn: undefined },
     }
     this.vnode = this.#learn(1, statusOf('directory', null))
     this.vnode.names = { version: 1, entries: new Map() }
+  }
+
+  /** Nothing takes any room in it. */
+  stats(): FileSystemStats {
+    return { blockSize: 4096, blocks: 0, freeBlocks: 0, availableBlocks: 0, files: 0, freeFiles: 0, nameMax: NAME_MAX }
   }
 
   /** A name that is not there may be a cell that the DNS knows. */

@@ -4,6 +4,7 @@
 import type { Link } from '../../../rpc/link.ts'
 import type { ControlProvider, Status } from '../../../vfs/control.ts'
 import type { NodeId } from '../../../vfs/filesystem.ts'
+import { controlFilesOf, unstoredFiles } from './control-files.ts'
 import type { ClientLocks } from './locks.ts'
 import type { CacheManager } from './manager.ts'
 import { pathsOf } from './paths.ts'
@@ -28,11 +29,12 @@ export function controlOf(options: FactsOptions): ControlProvider {
     network: options.link,
     status: () => statusOf(options),
     facts: (node) => factsOf(options, node),
+    files: controlFilesOf(options),
   }
 }
 
 function statusOf({ cm, link, locks, url, cacheDirectory }: FactsOptions): Status {
-  const { cache, transfers, unstored, vnodes } = cm
+  const { cache, transfers, vnodes } = cm
   let promised = 0
   for (const vnode of vnodes) if (cm.isValid(vnode)) promised++
   const { bytes, files } = cache.usage
@@ -73,10 +75,9 @@ function statusOf({ cm, link, locks, url, cacheDirectory }: FactsOptions): Statu
     fetched: { files: transfers.fetched, bytes: transfers.fetchedBytes },
     stored: { files: transfers.stored, bytes: transfers.storedBytes },
     overwritten: cm.overwritten,
-    unstored: [...unstored].slice(0, LISTED).map(({ file, why, retry }) => ({
-      ...{ file: pathOf(file.key), version: file.version, copy: `${cacheDirectory}/files/${file.number}`, why },
-      next: retry ? 'tried again when the server answers' : 'kept until it is given up',
-    })),
+    unstored: unstoredFiles(cm, cacheDirectory)
+      .slice(0, LISTED)
+      .map(({ key: _, ...file }) => file),
     openFiles: cm.files.size,
     nodesKnownToKernel: cm.nodes.size,
     locks: { held: locks.size, lost: locks.lost },
@@ -91,6 +92,8 @@ function factsOf({ cm }: FactsOptions, id: NodeId): Record<string, string> {
   if (node === undefined) return {}
   const { vnode, content } = node
   const { volume, fid, status } = vnode
+  // It is no file of any server.
+  if (vnode === cm.dynamicRoot?.vnode) return { volume: volume.name, cell_server: volume.cell.location.name }
   const file = cm.cache.find(vnode.key)
   return {
     fid: `${fid.volume}.${fid.vnode}.${fid.unique}`,

@@ -240,7 +240,10 @@ export class AfsFileSystem implements FileSystem {
   fsyncDirectory(): void {}
 
   async statfs(context: CallContext, id: NodeId): Promise<FileSystemStats> {
-    const { volume } = this.#cm.node(id).vnode
+    const { vnode } = this.#cm.node(id)
+    const { volume } = vnode
+    const { dynamicRoot } = this.#cm
+    if (vnode === dynamicRoot?.vnode) return dynamicRoot.stats()
     const status = await this.#cm.cells.call(volume, GetVolumeStatus, { volume: volume.id }, context)
     const { blockBytes: blockSize, blocks, freeBlocks, availableBlocks, files, freeFiles } = status
     return { blockSize, blocks, freeBlocks, availableBlocks, files, freeFiles, nameMax: NAME_MAX }

@@ -107,7 +107,9 @@ export class AfsMounts implements Connection {
         : await rootOf(cm, cell, this.#address.path || ROOT_CELL.name, caller)
       cm.nodes.root(root)
       void storeLeftBehind(cm)
-      locks = new ClientLocks(cm, clock, warn)
+      const held = new ClientLocks(cm, clock, warn)
+      locks = held
+      cm.onMoved = (volume) => held.moved(volume)
       const fileSystem = new AfsFileSystem(cm, locks, end)
       this.#fileSystems.push(fileSystem)
       const url = `afs://${cell.location.name}/${root.volume.name}`
@@ -138,7 +140,7 @@ async function rootOf(cm: CacheManager, cell: Cell, name: string, caller: Caller
 /** The cell of the server that was named, and those of the database. */
 function allCells(cm: CacheManager, home: Cell, database: CellDatabase): Vnode {
   const all = new DynamicRoot(cm, home.location, database)
-  if (database.asksDns) cm.dynamicRoot = all
+  cm.dynamicRoot = all
   for (const name of [home.name, ...database.names]) all.show(name)
   return all.vnode
 }

@@ -8,6 +8,7 @@ import type { Awaitable, CallContext, FileLock, Handle, LockRequest, Locks } fro
 import { LockHandles } from '../../../vfs/lock-handles.ts'
 import { LOCK_LEASE_MS } from '../lock-leases.ts'
 import { AFS } from '../protocol.ts'
+import type { ClientVolume } from './cells.ts'
 import type { FileServer } from './file-server.ts'
 import type { CacheManager } from './manager.ts'
 import type { Node, Vnode } from './vnodes.ts'
@@ -157,23 +158,32 @@ export class ClientLocks implements Locks {
   }
 
   #extendLater(): () => void {
-    return this.#clock.after(LOCK_LEASE_MS / 3, () => void this.#extend())
+    return this.#clock.after(LOCK_LEASE_MS / 3, () => void this.#extendAll())
   }
 
-  async #extend(): Promise<void> {
+  async #extendAll(): Promise<void> {
+    await this.#extend([...this.#held])
+    this.#stopExtending = this.#closed || this.#held.size === 0 ? undefined : this.#extendLater()
+  }
+
+  /** Locks do not go along with a volume: what is lost is told now, and not when their leases are over. */
+  moved(volume: ClientVolume): void {
+    void this.#extend([...this.#held].filter(([, { vnode }]) => vnode.volume === volume))
+  }
+
+  async #extend(held: readonly (readonly [string, Held])[]): Promise<void> {
     const caller = { who: this.#cm.self }
     await Promise.all(
-      [...this.#held.values()].map(async (held) => {
-        const { vnode, owner } = held
+      held.map(async ([, one]) => {
+        const { vnode, owner } = one
         try {
           await this.#cm.cells.call(vnode.volume, ExtendLock, { fid: vnode.fid, owner: owner.toString(16) }, caller)
         } catch (error) {
           if (FsError.from(error).code !== 'ENOLCK') return
-          this.#lost(held, 'its lease ended before it could be extended')
+          this.#lost(one, `${vnode.volume.server.name} does not hold it any more`)
         }
       }),
     )
-    this.#stopExtending = this.#closed || this.#held.size === 0 ? undefined : this.#extendLater()
   }
 
   /** A process closed a descriptor of the file. */

@@ -54,7 +54,7 @@ export class CacheManager {
   /** Some program of this mount has locked a range of bytes. */
   rangeLocks = false
   kernel: KernelPromises | undefined
-  /** If cells are looked for that are not in its list. */
+  /** If all cells are shown. */
   dynamicRoot: DynamicRoot | undefined
   kernelCache: KernelCache | undefined
   #nextHandle = 1
@@ -74,7 +74,7 @@ export class CacheManager {
     this.vnodes = new Vnodes({ limit: statuses, promises, onEvict: (vnode) => this.#forget(vnode) })
     this.transfers = new Transfers(now)
     this.unstored = new Unstored(cache)
-    cells.onMoved = (volume) => this.#void(volume)
+    cells.onMoved = (volume) => this.#moved(volume)
   }
 
   attach(kernel: KernelCache): void {
@@ -141,7 +141,7 @@ export class CacheManager {
   ): Promise<R> {
     const { promises } = this
     // What is not even asked for changes nothing.
-    for (const { volume } of vnodes) volume.server.requireAlive()
+    for (const { volume } of vnodes) if (volume.server.dead) await this.cells.requireServer(volume, { who: this.self })
     for (const { promise } of vnodes) promises.changing(promise)
     let failed = true
     try {
@@ -166,6 +166,15 @@ export class CacheManager {
       if (FsError.from(error).code === 'ESTALE') this.gone(vnode)
       throw error
     }
+  }
+
+  /** Nothing that is known of it is to be believed: whoever looks at it asks. */
+  disbelieve(vnode: Vnode): void {
+    // The root of all cells is nobody else's.
+    if (vnode.volume === this.dynamicRoot?.vnode.volume) return
+    vnode.promise.expiresAt = 0
+    vnode.names = undefined
+    this.#doubt(vnode)
   }
 
   /** There is no such object any more. Those who have it open keep their copy. */
@@ -226,10 +235,15 @@ export class CacheManager {
     this.#breakAll()
   }
 
-  #void(volume: ClientVolume): void {
+  #moved(volume: ClientVolume): void {
+    // What another server had promised is worth nothing.
     this.promises.void(volume.scope)
     this.#breakAll()
+    this.onMoved(volume)
   }
+
+  /** Another server has the volume now. */
+  onMoved: (volume: ClientVolume) => void = () => {}
 
   #breakAll(): void {
     for (const node of this.nodes) this.#separate(node)

@@ -30,6 +30,8 @@ export const afsOptionNames: readonly string[] = [
   ...['tokenfile=', 'cafile='],
 ]
 
+export const afsPathOptions: readonly string[] = ['cachedir', 'cellservdb', 'tokenfile', 'cafile']
+
 /** Throws a `ModeOptionError` of one line that names the option. */
 export function parseAfsOptions(options: readonly ModeOption[]): AfsOptions {
   const said: { -readonly [name in keyof AfsOptions]?: AfsOptions[name] } = {}

@@ -17,6 +17,7 @@ import type { CacheManager } from './manager.ts'
 import { type Note, noteClosed } from './notes.ts'
 import { statOf } from './stat.ts'
 import type { Transfer } from './transfers.ts'
+import type { UnstoredFile } from './unstored.ts'
 import type { Node, Vnode } from './vnodes.ts'
 
 const { StoreData } = AFS.procedures
@@ -196,27 +197,38 @@ function readLater(fd: number, into: Buffer, position: number): Promise<number> 
  */
 export async function storeLeftBehind(cm: CacheManager): Promise<void> {
   for (const left of [...cm.unstored]) {
-    const { file, note, retry } = left
     // Of a cell that this mount does not know yet it may hear later.
-    const cell = [...cm.cells].find(({ name }) => name === note?.cell)
-    if (!retry || note === undefined || cell === undefined || file.opens > 0) continue
-    // Open from here on: whoever comes meanwhile leaves it alone.
-    const opened = cm.cache.openDirty(file)
-    if (opened === 'damaged') {
-      left.why = 'damaged'
-      left.retry = false
-      continue
-    }
-    try {
-      await finish(cm, { cell, file, note, fd: opened.fd })
-      cm.unstored.delete(file)
-    } catch (error) {
-      const { code, message } = FsError.from(error)
-      left.why = message
-      left.retry = PASSING.has(code)
-    } finally {
-      opened.release()
-    }
+    if (!left.retry || cellOf(cm, left) === undefined || left.file.opens > 0) continue
+    await storeAgain(cm, left).catch(() => {})
+  }
+}
+
+const cellOf = (cm: CacheManager, { note }: UnstoredFile): Cell | undefined =>
+  [...cm.cells].find(({ name }) => name === note?.cell)
+
+/** One of them. Fails with FsError, and it is noted why. EBUSY: somebody else does it. */
+export async function storeAgain(cm: CacheManager, left: UnstoredFile): Promise<void> {
+  const { file, note } = left
+  if (file.opens > 0) throw new FsError('EBUSY', `${file.key} is open, or being stored`)
+  const cell = cellOf(cm, left)
+  if (note === undefined || cell === undefined) throw new FsError('ENODEV', left.why)
+  // Open from here on: whoever comes meanwhile leaves it alone.
+  const opened = cm.cache.openDirty(file)
+  if (opened === 'damaged') {
+    left.why = 'damaged'
+    left.retry = false
+    throw new FsError('EIO', `${file.key} is damaged`)
+  }
+  try {
+    await finish(cm, { cell, file, note, fd: opened.fd })
+    cm.unstored.delete(file)
+  } catch (error) {
+    const { code, message } = FsError.from(error)
+    left.why = message
+    left.retry = PASSING.has(code)
+    throw error
+  } finally {
+    opened.release()
   }
 }
 

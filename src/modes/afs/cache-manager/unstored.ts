@@ -42,6 +42,11 @@ export class Unstored {
     this.#files.delete(file.number)
   }
 
+  /** Of that key. */
+  has(key: string): boolean {
+    return [...this.#files.values()].some(({ file }) => file.key === key)
+  }
+
   get size(): number {
     return this.#files.size
   }
