@@ -64,6 +64,13 @@ export class StreamDuplex extends Duplex {
     this.#send(buffers, callback)
   }
 
+  /** All that was written has left: the other side is told that this is the end. */
+  override _final(callback: () => void): void {
+    this.#stream.destroy()
+    this.push(null)
+    callback()
+  }
+
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     this.#stream.destroy()
     callback(error)
