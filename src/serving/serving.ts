@@ -98,6 +98,12 @@ export interface StartOptions {
   onBusy?(message: Extract<ServingMessage, { type: 'busy' }>): void
 }
 
+/**
+ * What bulk data travels in is taken from the C library and given back again and again: it is to keep it, or each megabyte
+ * would be mapped, and its pages be filled with zeros, anew (mallopt(3)).
+ */
+const MEMORY = { MALLOC_MMAP_THRESHOLD_: String(32 << 20), MALLOC_TRIM_THRESHOLD_: String(128 << 20) }
+
 /** A larger young generation: what a request allocates is dead before it would be copied. A tenth less CPU per request. */
 const NODE_OPTIONS = ['--enable-source-maps', '--max-semi-space-size=32']
 
@@ -106,6 +112,7 @@ export function startServing(spec: ServingSpec, { program, log, onBusy }: StartO
   const child = spawn(process.execPath, [...NODE_OPTIONS, program, JSON.stringify(spec)], {
     detached: true,
     stdio: ['ignore', logFd, logFd, 'ipc'],
+    env: { ...MEMORY, ...process.env },
   })
   closeSync(logFd)
   const id = child.pid === undefined ? undefined : processNow(child.pid)

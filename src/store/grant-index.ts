@@ -48,17 +48,21 @@ export interface PendingOperation {
 export interface FileGrants {
   readonly file: number
   readonly grants: Set<Grant>
+  /** The same by holder, once they are many. */
+  byHolder: Map<string, Grant> | undefined
   /** How many grants have each right. */
   readonly count: { [CACHE_READ]: number; [CACHE_HANDLE]: number; [CACHE_WRITE]: number }
   /** Operations that wait or last, in order of arrival. */
   readonly operations: Map<OperationId, PendingOperation>
 }
 
+/** Up to so many holders of a file are looked through: to make a name of one costs more. */
+const FEW = 8
+
 export class GrantIndex {
   readonly #files = new Map<number, FileGrants>()
   readonly #grants = new Map<GrantId, Grant>()
   readonly #clients = new Map<string, Set<Grant>>()
-  readonly #holders = new Map<string, Grant>()
   /** Grants of nothing but reading that are not being recalled, least recently granted first. */
   readonly #readOnly = new Set<Grant>()
   #lastGrant = 0
@@ -82,7 +86,11 @@ export class GrantIndex {
   }
 
   find(file: number, holder: Holder): Grant | undefined {
-    return this.#holders.get(holderName(file, holder))
+    const found = this.#files.get(file)
+    if (found === undefined) return undefined
+    if (found.byHolder !== undefined) return found.byHolder.get(holderName(holder))
+    for (const grant of found.grants) if (isHolder(grant, holder)) return grant
+    return undefined
   }
 
   findFile(file: number): FileGrants | undefined {
@@ -102,7 +110,7 @@ export class GrantIndex {
     let found = this.#files.get(file)
     if (found === undefined) {
       const count = { [CACHE_READ]: 0, [CACHE_HANDLE]: 0, [CACHE_WRITE]: 0 }
-      found = { file, grants: new Set(), count, operations: new Map() }
+      found = { file, grants: new Set(), byHolder: undefined, count, operations: new Map() }
       this.#files.set(file, found)
     }
     return found
@@ -131,8 +139,10 @@ export class GrantIndex {
       evicted: false,
     }
     this.#grants.set(grant.id, grant)
-    this.#holders.set(holderName(request.file, grant), grant)
-    grant.file.grants.add(grant)
+    const { file } = grant
+    file.grants.add(grant)
+    if (file.byHolder !== undefined) file.byHolder.set(holderName(grant), grant)
+    else if (file.grants.size > FEW) file.byHolder = new Map([...file.grants].map((one) => [holderName(one), one]))
     const ofClient = this.#clients.get(client)
     if (ofClient) ofClient.add(grant)
     else this.#clients.set(client, new Set([grant]))
@@ -144,7 +154,7 @@ export class GrantIndex {
     const { id, file, client } = grant
     this.setRights(grant, CACHE_NOTHING)
     this.#grants.delete(id)
-    this.#holders.delete(holderName(file.file, grant))
+    file.byHolder?.delete(holderName(grant))
     this.#readOnly.delete(grant)
     file.grants.delete(grant)
     const ofClient = this.#clients.get(client)
@@ -180,8 +190,8 @@ export function heldRights({ count }: FileGrants, except?: Grant): Rights {
 
 export const isHolder = (a: Holder, b: Holder): boolean => a.client === b.client && (a.key ?? '') === (b.key ?? '')
 
-/** One string per (file, client, key). */
-const holderName = (file: number, { client, key = '' }: Holder): string => `${file} ${client.length} ${client}${key}`
+/** One string per (client, key). */
+const holderName = ({ client, key = '' }: Holder): string => `${client.length} ${client}${key}`
 
 export function viewOf({ id, file, client, key, rights, epoch, since, expiresAt, recall }: Grant): GrantView {
   const view = { id, file: file.file, client, key, rights, epoch, since, expiresAt }
