@@ -8,7 +8,7 @@ import type { CacheManager } from './manager.ts'
 import { checksumOf, storeAtLast } from './stores.ts'
 
 /** How often a file is looked at that is mapped and not open, in milliseconds: at first, and at most. */
-const LOOK_MS = { least: 10, most: 1000 } as const
+const LOOK_MS = { least: 1, most: 1000 } as const
 
 /** What is left to do when a program has closed a file that it could write; undefined: nothing. `ending`: the mount does. */
 export function afterClose(
