@@ -412,6 +412,27 @@ describe('two AFS mounts', () => {
     }
   })
 
+  test('a break during a fetch: who reads gets the old bytes, all of them, and the next open the new ones', async () => {
+    const [inA, inB] = await folder()
+    const [old, fresh] = ['o', 'n'].map((letter) => Buffer.alloc(8 * MIB, letter)) as [Buffer, Buffer]
+    await writeFile(join(inA, 'changing'), old)
+    await stat(join(inB, 'changing'))
+    await network(b, 'bandwidth=4mib')
+    try {
+      const file = await open(join(inB, 'changing'))
+      expect(await firstBytes(file, 1)).toBe('o')
+      await writeFile(join(inA, 'changing'), fresh)
+      expect((await statusOf(b)).transfers).toMatchObject([{ direction: 'fetch' }])
+      await network(b, 'reset')
+      expect((await file.readFile()).equals(old)).toBe(true)
+      expect((await readFile(join(inB, 'changing'))).equals(fresh)).toBe(true)
+      await file.close()
+      expect(await callsOf(b, () => readFile(join(inB, 'changing')))).toEqual({})
+    } finally {
+      await network(b, 'reset')
+    }
+  })
+
   test('Ctrl-C ends a program that waits for a file on its way', async () => {
     const [inA, inB] = await folder()
     await writeFile(join(inA, 'far'), Buffer.alloc(MIB))

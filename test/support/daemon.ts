@@ -5,7 +5,7 @@ import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { detachMounts, detachMountsSync, mountsUnder } from './mounts.ts'
-import { descendants, ended, killNow } from './processes.ts'
+import { descendants, ended, killAll } from './processes.ts'
 
 export interface DaemonCommand {
   readonly program: string
@@ -63,7 +63,7 @@ export class Daemon {
   /** kill -9 of all its processes; takes the dead mounts away, or leaves them. */
   async kill({ leaveMounts = false } = {}): Promise<void> {
     const processes = this.#processes()
-    for (const pid of processes) killNow(pid)
+    killAll(processes)
     await this.#exited
     await Promise.all(processes.map(ended))
     process.off('exit', this.#atExit)
@@ -124,7 +124,7 @@ export class Daemon {
   }
 
   #killNow(): void {
-    for (const pid of this.#processes()) killNow(pid)
+    killAll(this.#processes())
     for (const mount of this.#command.mounts) detachMountsSync(mount)
   }
 }

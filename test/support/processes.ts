@@ -8,12 +8,20 @@ export function descendants(pid: number): number[] {
   return children.flatMap((child) => [...descendants(child), child])
 }
 
-export function killNow(pid: number): void {
+export const killNow = (pid: number): void => signal(pid, 'SIGKILL')
+
+function signal(pid: number, name: 'SIGKILL' | 'SIGSTOP'): void {
   try {
-    process.kill(pid, 'SIGKILL')
+    process.kill(pid, name)
   } catch {
     // It has ended already.
   }
+}
+
+/** All at once: none of them gets to see that another has gone, and to clean up after it. */
+export function killAll(pids: readonly number[]): void {
+  for (const pid of pids) signal(pid, 'SIGSTOP')
+  for (const pid of pids) killNow(pid)
 }
 
 /** Resolves when a process is gone, or a zombie. */

@@ -56,7 +56,6 @@ export class CacheManager {
   kernel: KernelPromises | undefined
   /** If all cells are shown. */
   dynamicRoot: DynamicRoot | undefined
-  kernelCache: KernelCache | undefined
   #nextHandle = 1
   readonly #given = new Map<FileServer, Vnode[]>()
 
@@ -78,7 +77,6 @@ export class CacheManager {
   }
 
   attach(kernel: KernelCache): void {
-    this.kernelCache = kernel
     this.kernel = new KernelPromises(kernel)
   }
 

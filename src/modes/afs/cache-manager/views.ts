@@ -61,7 +61,9 @@ function older({ frozen, content, vnode }: Node): AttributesReply {
   const attributes = frozen ?? vnode.attributes
   if (attributes === undefined || content === undefined) throw new FsError('ESTALE')
   const { size, blocks } = statOf(content.opened.fd)
-  return { attributes: withChanges(attributes, { size, blocks }), attributesTtlMs: 0 }
+  // What is still being fetched has the size that it will have.
+  const whole = content.fetch?.length ?? size
+  return { attributes: withChanges(attributes, { size: whole, blocks }), attributesTtlMs: 0 }
 }
 
 /** With what programs wrote and the server does not have. */
