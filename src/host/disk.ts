@@ -18,6 +18,10 @@ export const STAT = {
   length: 10,
 } as const
 
+/** What utimensat(2) takes instead of nanoseconds: the host's clock, and that a time stays. */
+export const UTIME_NOW = 0x3fffffff
+export const UTIME_OMIT = 0x3ffffffe
+
 /** Space of the host file system, in bytes and inodes. */
 export interface HostSpace {
   readonly bytes: number

@@ -51,6 +51,16 @@ export function openExclusive(
   }
 }
 
+/** The same, for a file that people know by its path: an Error of one line if it is open elsewhere. */
+export function openAlone(path: string, format: DatabaseFormat): SqliteDatabase.Database {
+  try {
+    return openExclusive(path, format)
+  } catch (error) {
+    if (error instanceof DatabaseBusy) throw new Error(`${path} is in use by another process`, { cause: error })
+    throw error
+  }
+}
+
 const ownerPath = (directory: string): string => `${directory}/owner`
 
 /** Notes that this process has what is in `directory`, for whoever finds it locked. */

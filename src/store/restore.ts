@@ -3,7 +3,7 @@
 // renamed when it is whole and durable (`makeVolumeDirectory`).
 import { constants } from 'node:fs'
 import SqliteDatabase from 'better-sqlite3'
-import { type Disk, hostDisk, STAT } from '../host/disk.ts'
+import { type Disk, hostDisk, STAT, UTIME_OMIT } from '../host/disk.ts'
 import type { Timespec } from '../posix/attributes.ts'
 import { FsError, withFsErrors } from '../posix/errors.ts'
 import { S_IFMT, S_IFREG } from '../posix/mode.ts'
@@ -22,7 +22,6 @@ const BATCH = 5000
 const SLICE = 256
 /** Above it counters and numbers could not grow any more. */
 const INODE_LIMIT_MAX = 2 ** 52
-const UTIME_OMIT = 0x3ffffffe
 
 export interface RestoreOptions {
   readonly base?: string

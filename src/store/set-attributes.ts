@@ -1,6 +1,6 @@
 // chmod, chown, truncate and utimensat: who may change what, and what else changes with it.
 
-import type { Disk } from '../host/disk.ts'
+import { type Disk, UTIME_NOW, UTIME_OMIT } from '../host/disk.ts'
 import {
   type AttributeChanges,
   type Attributes,
@@ -18,9 +18,6 @@ import { UPDATE_INODE } from './schema.ts'
 
 /** The largest file that ext4 holds with 4 KiB blocks; also far below 2^53. */
 export const FILE_SIZE_MAX = 2 ** 44 - 4096
-
-const UTIME_NOW = 0x3fffffff
-const UTIME_OMIT = 0x3ffffffe
 
 export interface SetAttributesOptions {
   /** The caller has the file open for writing: truncation needs no permission. */

@@ -1,7 +1,7 @@
 // Empty content files that wait, open, for new inodes. Making and removing a file is most of what creation and deletion
 // cost: so what deleted inodes leave behind is emptied and used again, and what was missing once is made ahead while
 // nothing else goes on.
-import type { Disk } from '../host/disk.ts'
+import { type Disk, UTIME_NOW } from '../host/disk.ts'
 
 /** How many are kept, and the largest file that is emptied rather than removed, in bytes. */
 const LIMIT = 2048
@@ -9,7 +9,6 @@ const EMPTIED_BYTES = 1 << 20
 /** Files synced at a time. */
 const SYNCED_TOGETHER = 16
 /** futimens(2): the current time, in the place of nanoseconds. */
-const UTIME_NOW = 0x3fffffff
 
 /** A content file without an inode. */
 export interface SpareContent {

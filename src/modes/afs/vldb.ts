@@ -2,7 +2,7 @@
 // one changes its entry, of the revision that it has read, and if that succeeds the volume is there. What was answered
 // survives loss of power.
 import type SqliteDatabase from 'better-sqlite3'
-import { DatabaseBusy, openExclusive } from '../../host/exclusive-database.ts'
+import { openAlone } from '../../host/exclusive-database.ts'
 import { FsError } from '../../posix/errors.ts'
 import { ServiceError } from '../../rpc/ws/index.ts'
 import { SERVERS_MAX } from './limits.ts'
@@ -51,12 +51,7 @@ export class Vldb {
 
   /** Throws an Error of one line if it is in use, or of an unknown format. */
   constructor(path: string) {
-    try {
-      this.#database = openExclusive(path, FORMAT)
-    } catch (error) {
-      if (error instanceof DatabaseBusy) throw new Error(`${path} is in use by another process`, { cause: error })
-      throw error
-    }
+    this.#database = openAlone(path, FORMAT)
   }
 
   close(): void {

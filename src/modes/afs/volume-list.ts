@@ -2,7 +2,7 @@
 // on this list: data comes first, and goes last. One process at a time has it.
 import { randomUUID } from 'node:crypto'
 import type SqliteDatabase from 'better-sqlite3'
-import { DatabaseBusy, openExclusive } from '../../host/exclusive-database.ts'
+import { openAlone } from '../../host/exclusive-database.ts'
 import type { VolumeType } from './volume-registry.ts'
 
 export interface ListedVolume {
@@ -37,12 +37,7 @@ export class VolumeList {
 
   /** Throws an Error of one line if it is in use, or of an unknown format. */
   constructor(path: string) {
-    try {
-      this.#database = openExclusive(path, FORMAT)
-    } catch (error) {
-      if (error instanceof DatabaseBusy) throw new Error(`${path} is in use by another process`, { cause: error })
-      throw error
-    }
+    this.#database = openAlone(path, FORMAT)
     this.serverId = this.#meta('server') ?? randomUUID()
     this.#setMeta('server', this.serverId)
   }

@@ -8,7 +8,7 @@ const PIECE_BYTES = 1 << 20
 
 /** CRC-32 of `length` bytes of a file; undefined if it ends before, or `goOn` says no. Does not hold up the event loop. */
 export async function checksumOf(
-  { disk }: CacheParts,
+  { disk }: Pick<CacheParts, 'disk'>,
   fd: number,
   length: number,
   goOn: () => boolean = () => true,

@@ -1,6 +1,6 @@
 // What the operations of the whole-file cache share.
 import type { Clock } from '../../host/clock.ts'
-import { type Disk, STAT } from '../../host/disk.ts'
+import { type Disk, STAT, UTIME_OMIT } from '../../host/disk.ts'
 import { FsError } from '../../posix/errors.ts'
 import type { Descriptors } from './descriptors.ts'
 import { type CachedFile, type FileRecord, type Stamp, sameStamp } from './files.ts'
@@ -19,7 +19,6 @@ export interface CacheParts {
 const BLOCK_BYTES = 512
 /** What the host's file system gives out at once, as a guess: for what is not there yet. */
 const UNIT_BYTES = 4096
-const UTIME_OMIT = 0x3ffffffe
 
 export const roundedBytes = (length: number): number => Math.ceil(length / UNIT_BYTES) * UNIT_BYTES
 

@@ -185,14 +185,8 @@ export class Cells {
     return this.#follow(volume, caller, (server) => server.send(procedure, args, caller, bytes))
   }
 
-  receive<A, R>(
-    volume: ClientVolume,
-    procedure: Procedure<A, R, false, true>,
-    args: NoInfer<A>,
-    caller: Caller,
-    signal: AbortSignal,
-  ) {
-    return this.#follow(volume, caller, (server) => server.receive(procedure, args, caller, signal))
+  receive<A, R>(volume: ClientVolume, procedure: Procedure<A, R, false, true>, args: NoInfer<A>, caller: Caller) {
+    return this.#follow(volume, caller, (server) => server.receive(procedure, args, caller))
   }
 
   async #follow<R>(

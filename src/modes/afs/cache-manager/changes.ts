@@ -1,5 +1,5 @@
 // chmod, chown, utimes, truncate. What a program does to a file that it writes goes to the server with what it wrote.
-import { hostDisk } from '../../../host/disk.ts'
+import { hostDisk, UTIME_NOW, UTIME_OMIT } from '../../../host/disk.ts'
 import { type AttributeChanges, type Timespec, timespecFromMs, withChanges } from '../../../posix/attributes.ts'
 import { FsError } from '../../../posix/errors.ts'
 import { isRegular } from '../../../posix/mode.ts'
@@ -14,8 +14,6 @@ import { attributesOfNode, presentAttributes } from './views.ts'
 import type { Node, Vnode } from './vnodes.ts'
 
 const { StoreStatus } = AFS.procedures
-const UTIME_NOW = 0x3fffffff
-const UTIME_OMIT = 0x3ffffffe
 
 export async function setAttributes(
   cm: CacheManager,

@@ -1,6 +1,6 @@
 // Open files. Whoever opens a file gets the whole of it, in the cache, where the kernel reads and writes it without asking
 // (passthrough). What is long can be read while it comes.
-import { hostDisk } from '../../../host/disk.ts'
+import { hostDisk, UTIME_NOW, UTIME_OMIT } from '../../../host/disk.ts'
 import type { AttributeChanges } from '../../../posix/attributes.ts'
 import { FsError } from '../../../posix/errors.ts'
 import { isDirectory, isRegular, O_TRUNC, opensForWrite, S_ISGID, S_ISUID } from '../../../posix/mode.ts'
@@ -19,7 +19,6 @@ import type { Node, Vnode } from './vnodes.ts'
 /** From here on an open does not wait for all of the bytes. */
 const EARLY_BYTES = 4 * 1024 * 1024
 const TRIES = 8
-const UTIME_NOW = 0x3fffffff
 
 /** What the opens of a node share: one version, or what programs of this mount make of it. */
 export class Content {
@@ -258,14 +257,12 @@ function beginWriting(cm: CacheManager, context: CallContext, vnode: Vnode, cont
   hostDisk.utimens(content.opened.fd, 0, UTIME_OMIT, 0, UTIME_NOW)
 }
 
-const UTIME_OMIT = 0x3ffffffe
-
 /** Nobody has it open any more. */
 export function drop(cm: CacheManager, node: Node, content: Content): void {
   if (content.opens > 0 || node.content !== content) return
   node.content = undefined
   content.opened.release()
-  if (cm.nodes.collect(node)) cm.kernel?.forget(node.id)
+  cm.nodes.collect(node)
 }
 
 export function fileOf(cm: CacheManager, handle: Handle): OpenFile {

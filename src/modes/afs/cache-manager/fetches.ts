@@ -7,7 +7,6 @@ import type { OpenFile as CachedOpen } from '../../../vfs/whole-files/parts.ts'
 import { AFS } from '../protocol.ts'
 import type { Who } from '../records.ts'
 import type { CacheManager } from './manager.ts'
-import type { Asked } from './promises.ts'
 import type { Vnode } from './vnodes.ts'
 
 const { FetchData } = AFS.procedures
@@ -34,15 +33,11 @@ export async function fetchFile(cm: CacheManager, vnode: Vnode, context: CallCon
 
 async function begin(cm: CacheManager, vnode: Vnode, context: CallContext, who: Who): Promise<Fetched> {
   const { volume, fid, key } = vnode
-  const ended = new AbortController()
-  let known: { version: number; length: number } | undefined
-  const learn = ({ result }: { result: Parameters<CacheManager['learn']>[1] }, asked: Asked) => {
-    cm.learn(volume, result, asked)
-    known = { version: result.status.dataVersion, length: result.status.length }
-  }
-  const call = () => cm.cells.receive(volume, FetchData, { who, fid, offset: 0 }, context, ended.signal)
-  const { bytes } = await cm.ask(call, learn)
-  const { version, length } = known as unknown as { version: number; length: number }
+  const { result, bytes } = await cm.ask(
+    () => cm.cells.receive(volume, FetchData, { who, fid, offset: 0 }, context),
+    (answer, asked) => void cm.learn(volume, answer.result, asked),
+  )
+  const { dataVersion: version, length } = result.status
   const underWay = cm.cache.fetching(key, version)
   if (underWay !== undefined) {
     bytes.cancel()
@@ -107,9 +102,8 @@ async function resume(cm: CacheManager, vnode: Vnode, fetch: Fetch): Promise<Inc
   const { volume, fid } = vnode
   const caller = { who: cm.self }
   const args = { who: cm.self, fid, offset: fetch.received }
-  const ended = new AbortController()
   try {
-    const { result, bytes } = await cm.cells.receive(volume, FetchData, args, caller, ended.signal)
+    const { result, bytes } = await cm.cells.receive(volume, FetchData, args, caller)
     if (result.status.dataVersion === fetch.file.version) return bytes
     bytes.cancel()
   } catch {

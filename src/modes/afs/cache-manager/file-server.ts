@@ -32,7 +32,7 @@ export type Caller = CallContext | { readonly who: Who }
 
 export interface FileServerEvents {
   /** Promises end. */
-  broken(server: FileServer, fids: readonly Fid[]): void
+  broken(fids: readonly Fid[]): void
   /** No promise of this server stands. */
   voided(server: FileServer): void
   /** It answers again. */
@@ -50,8 +50,6 @@ export interface FileServersOptions {
   readonly caFile?: string | undefined
   readonly mount?: string | undefined
   readonly interruptions: Interruptions
-  /** Of a program. */
-  whoIs(context: CallContext): Who
   readonly events: FileServerEvents
 }
 
@@ -107,7 +105,7 @@ export class FileServer {
       services: [
         service(AFSCB, {
           Probe: () => {},
-          CallBack: ({ fids }) => events.broken(this, fids),
+          CallBack: ({ fids }) => events.broken(fids),
           InitCallBackState: () => events.voided(this),
         }),
       ],
@@ -150,13 +148,9 @@ export class FileServer {
     )
   }
 
-  /** Of one that answers with bytes. `signal`: they are not wanted any more. */
-  receive<A, R>(procedure: Procedure<A, R, false, true>, args: NoInfer<A>, caller: Caller, signal: AbortSignal) {
-    return this.#call(caller, procedure.name, (cancellation) => {
-      const stop = () => cancellation.cancel?.()
-      signal.addEventListener('abort', stop, { once: true })
-      return this.client.call(procedure, args, { cancellation })
-    })
+  /** Of one that answers with bytes. */
+  receive<A, R>(procedure: Procedure<A, R, false, true>, args: NoInfer<A>, caller: Caller) {
+    return this.#call(caller, procedure.name, (cancellation) => this.client.call(procedure, args, { cancellation }))
   }
 
   async #call<R>(caller: Caller, name: string, make: (cancellation: Cancellation) => Promise<R>): Promise<R> {

@@ -94,7 +94,7 @@ export class AfsFileSystem implements FileSystem {
   }
 
   forget(node: NodeId, count: number): void {
-    if (this.#cm.nodes.forget(node, count)) this.#cm.kernel?.forget(node)
+    this.#cm.nodes.forget(node, count)
   }
 
   getAttributes(context: CallContext, node: NodeId): Awaitable<AttributesReply> {

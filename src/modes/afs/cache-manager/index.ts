@@ -69,13 +69,13 @@ export class AfsMounts implements Connection {
     let cm: CacheManager | undefined
     let locks: ClientLocks | undefined
     const servers = new FileServers({
-      ...{ id: clientId(directory), link, clock, whoIs, mount: target, deadMs: options.deadMs },
+      ...{ id: clientId(directory), link, clock, mount: target, deadMs: options.deadMs },
       awake: new KeepAwake(SPIN_US),
       interruptions: new Interruptions({ clock }),
       tokenFile: options.tokenFile,
       caFile: options.caFile,
       events: {
-        broken: (_server, fids) => cm?.broken(fids),
+        broken: (fids) => cm?.broken(fids),
         voided: (from) => {
           cm?.voided(from)
           void locks?.reclaim(from)

@@ -1,11 +1,12 @@
 // What is stored after a close: close(2) has stored what could be seen then. A shared mapping outlives the descriptor that
 // it was made with, and what is written through it to a page that is dirty already does not move the mtime.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { hostDisk } from '../../../host/disk.ts'
+import { hostDisk, UTIME_NOW, UTIME_OMIT } from '../../../host/disk.ts'
 import type { Handle } from '../../../vfs/filesystem.ts'
+import { checksumOf } from '../../../vfs/whole-files/checking.ts'
 import type { Content, OpenFile } from './contents.ts'
 import type { CacheManager } from './manager.ts'
-import { checksumOf, storeAtLast } from './stores.ts'
+import { storeAtLast } from './stores.ts'
 
 /** How often a file is looked at that is mapped and not open, in milliseconds: at first, and at most. */
 const LOOK_MS = { least: 1, most: 1000 } as const
@@ -53,13 +54,13 @@ async function storeHidden(cm: CacheManager, { node, content, who }: OpenFile): 
     const { file, opened } = content
     const { checksum, stamp } = file
     // Who truncates it meanwhile has it open, and changed it.
-    const found = checksum === undefined ? checksum : await checksumOf(opened.fd, stamp.size).catch(() => undefined)
+    const found =
+      checksum === undefined
+        ? checksum
+        : await checksumOf({ disk: hostDisk }, opened.fd, stamp.size).catch(() => undefined)
     if (found === checksum) return
     // From now on it is seen to be changed.
     hostDisk.utimens(opened.fd, 0, UTIME_OMIT, 0, UTIME_NOW)
   }
   await storeAtLast(cm, node, who)
 }
-
-const UTIME_NOW = 0x3fffffff
-const UTIME_OMIT = 0x3ffffffe

@@ -39,7 +39,7 @@ export class CacheManager {
   readonly cells: Cells
   readonly cache: WholeFileCache
   readonly promises: Promises
-  readonly nodes = new Nodes()
+  readonly nodes = new Nodes((id) => this.kernel?.forget(id))
   readonly vnodes: Vnodes
   readonly transfers: Transfers
   readonly unstored: Unstored

@@ -13,7 +13,7 @@ import {
 } from '../../../posix/mode.ts'
 import type { AbsentEntry, Awaitable, CallContext, Entry, NewNode, NodeId, Renaming } from '../../../vfs/filesystem.ts'
 import { AFS, type Result } from '../protocol.ts'
-import type { Fid, Known } from '../records.ts'
+import type { Fid, Known, Who } from '../records.ts'
 import { askForName, changeNames, fetchEntryStatus, knownNames, namesOf, requireDirectory } from './directories.ts'
 import type { CacheManager } from './manager.ts'
 import { enterVolume } from './mount-points.ts'
@@ -122,17 +122,19 @@ export function entry(cm: CacheManager, directory: Vnode, vnode: Vnode): Entry {
 
 type Made = Result<'CreateFile'>
 
+const entryOf = ({ fid: { vnode, unique }, status: { type } }: Known): NameEntry => ({ vnode, unique, type })
+
+/** Permission bits of something new. */
+const permissionsOf = ({ mode, umask }: NewNode): number => mode & 0o7777 & ~umask
+
 /** Makes something in a directory, by whatever call does. */
 async function make(
   cm: CacheManager,
   context: CallContext,
   { parent, name }: Pick<NewNode, 'parent' | 'name'>,
-  call: (
-    place: { who: ReturnType<CacheManager['whoIs']>; parent: Fid; name: string },
-    directory: Vnode,
-  ) => Promise<Made>,
+  call: (place: { who: Who; parent: Fid; name: string }, directory: Vnode) => Promise<Made>,
   also: readonly Vnode[] = [],
-): Promise<{ directory: Vnode; vnode: Vnode }> {
+): Promise<Entry & { vnode: Vnode }> {
   const directory = cm.node(parent).vnode
   checkName(name)
   requireChangeable(directory)
@@ -142,14 +144,14 @@ async function make(
     () => call({ who: cm.whoIs(context), parent: directory.fid, name }, directory),
     ({ made, parent: known }, asked) => {
       vnode = cm.learn(directory.volume, made, asked, true)
-      const { vnode: number, unique } = made.fid
       const { type, dataVersion, nlink } = made.status
       // What is in it is known: nothing.
       if (type === 'directory' && nlink === 2) vnode.names = { version: dataVersion, entries: new Map() }
-      changeNames(cm, directory, known, asked, (entries) => entries.set(name, { vnode: number, unique, type }))
+      changeNames(cm, directory, known, asked, (entries) => entries.set(name, entryOf(made)))
     },
   )
-  return { directory, vnode: vnode as Vnode }
+  const found = vnode as unknown as Vnode
+  return { ...entry(cm, directory, found), vnode: found }
 }
 
 /** A regular file, empty. EEXIST is ESTALE where no O_EXCL is in `flags`: see `FileSystem.create`. */
@@ -159,26 +161,24 @@ export async function makeFile(
   node: NewNode,
   flags: number,
 ): Promise<Entry & { vnode: Vnode }> {
-  const mode = node.mode & 0o7777 & ~node.umask
+  const mode = permissionsOf(node)
   try {
-    const { directory, vnode } = await make(cm, context, node, (place, { volume }) =>
+    return await make(cm, context, node, (place, { volume }) =>
       cm.cells.call(volume, CreateFile, { ...place, mode }, context),
     )
-    return { ...entry(cm, directory, vnode), vnode }
   } catch (error) {
     const taken = FsError.from(error).code === 'EEXIST' && (flags & O_EXCL) === 0
     throw taken ? new FsError('ESTALE') : error
   }
 }
 
-export async function makeNode(cm: CacheManager, context: CallContext, node: NewNode): Promise<Entry> {
+export function makeNode(cm: CacheManager, context: CallContext, node: NewNode): Promise<Entry> {
   const type = NODE_TYPES[node.mode & S_IFMT]
   if (type === undefined) return makeFile(cm, context, node, O_EXCL)
-  const { directory, vnode } = await make(cm, context, node, (place, { volume }) => {
-    const mode = node.mode & 0o7777 & ~node.umask
-    return cm.cells.call(volume, MakeNode, { ...place, mode, type, rdev: node.rdev ?? 0 }, context)
-  })
-  return entry(cm, directory, vnode)
+  const { rdev = 0 } = node
+  return make(cm, context, node, (place, { volume }) =>
+    cm.cells.call(volume, MakeNode, { ...place, mode: permissionsOf(node), type, rdev }, context),
+  )
 }
 
 const NODE_TYPES: Readonly<Record<number, 'fifo' | 'socket' | 'char' | 'block'>> = {
@@ -188,12 +188,10 @@ const NODE_TYPES: Readonly<Record<number, 'fifo' | 'socket' | 'char' | 'block'>>
   [S_IFBLK]: 'block',
 }
 
-export async function makeDirectory(cm: CacheManager, context: CallContext, node: NewNode): Promise<Entry> {
-  const mode = node.mode & 0o7777 & ~node.umask
-  const { directory, vnode } = await make(cm, context, node, (place, { volume }) =>
-    cm.cells.call(volume, MakeDir, { ...place, mode }, context),
+export function makeDirectory(cm: CacheManager, context: CallContext, node: NewNode): Promise<Entry> {
+  return make(cm, context, node, (place, { volume }) =>
+    cm.cells.call(volume, MakeDir, { ...place, mode: permissionsOf(node) }, context),
   )
-  return entry(cm, directory, vnode)
 }
 
 export async function makeSymlink(
@@ -203,10 +201,7 @@ export async function makeSymlink(
 ): Promise<Entry> {
   const { target } = node
   if (!target.isWellFormed()) throw new FsError('EILSEQ')
-  const { directory, vnode } = await make(cm, context, node, (place, { volume }) =>
-    cm.cells.call(volume, Symlink, { ...place, target }, context),
-  )
-  return entry(cm, directory, vnode)
+  return make(cm, context, node, (place, { volume }) => cm.cells.call(volume, Symlink, { ...place, target }, context))
 }
 
 export async function link(
@@ -216,7 +211,7 @@ export async function link(
 ): Promise<Entry> {
   const file = cm.node(node).vnode
   const place = { parent: newParent, name: newName }
-  const { directory, vnode } = await make(
+  return make(
     cm,
     context,
     place,
@@ -226,7 +221,6 @@ export async function link(
     },
     [file],
   )
-  return entry(cm, directory, vnode)
 }
 
 export function unlink(cm: CacheManager, context: CallContext, parent: NodeId, name: string): Promise<void> {
@@ -300,13 +294,12 @@ export async function rename(cm: CacheManager, context: CallContext, renaming: R
     () => cm.cells.call(volume, Rename, { who: cm.whoIs(context), ...places, how }, context),
     ({ moved, from: knownFrom, to: knownTo, replaced }, asked) => {
       cm.learn(volume, moved, asked, true)
-      const arrived = { vnode: moved.fid.vnode, unique: moved.fid.unique, type: moved.status.type }
       const left = how === 'exchange' ? replaced?.removed : undefined
       const leave = (entries: Map<string, NameEntry>) => {
-        if (left) entries.set(name, { vnode: left.fid.vnode, unique: left.fid.unique, type: left.status.type })
+        if (left) entries.set(name, entryOf(left))
         else entries.delete(name)
       }
-      const arrive = (entries: Map<string, NameEntry>) => entries.set(newName, arrived)
+      const arrive = (entries: Map<string, NameEntry>) => entries.set(newName, entryOf(moved))
       if (from === to) {
         changeNames(cm, from, knownTo, asked, (entries) => {
           leave(entries)

@@ -1,6 +1,5 @@
 // Stores: at close(2) and fsync(2) the server gets the whole of a file that programs of this mount have changed. The file
 // there is the old one or the new one, whatever dies; here it stays until it is stored or given up.
-import { read } from 'node:fs'
 import zlib from 'node:zlib'
 import { BufferPool } from '../../../host/buffer-pool.ts'
 import { hostDisk } from '../../../host/disk.ts'
@@ -166,7 +165,10 @@ async function* manyBytes(fd: number, length: number, checksum: { value: number 
   for (let at = 0; at < length; ) {
     const piece = pieces.take(PIECE_BYTES).subarray(0, Math.min(PIECE_BYTES, length - at))
     const count = hostDisk.readCached(fd, piece, at)
-    if (count < piece.length && (await readLater(fd, piece.subarray(count), at + count)) < piece.length - count) {
+    if (
+      count < piece.length &&
+      (await hostDisk.readLater(fd, piece.subarray(count), at + count)) < piece.length - count
+    ) {
       throw shrunk()
     }
     checksum.value = zlib.crc32(piece, checksum.value)
@@ -176,20 +178,7 @@ async function* manyBytes(fd: number, length: number, checksum: { value: number 
   }
 }
 
-export async function checksumOf(fd: number, length: number): Promise<number> {
-  const checksum = { value: 0 }
-  const transfer = { direction: 'store', key: '', length, done: 0, since: 0 } as const
-  for await (const _ of manyBytes(fd, length, checksum, transfer));
-  return checksum.value
-}
-
 const shrunk = () => new FsError('EAGAIN', 'the file was truncated while it was stored')
-
-function readLater(fd: number, into: Buffer, position: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    read(fd, into, 0, into.length, position, (error, count) => (error ? reject(FsError.from(error)) : resolve(count)))
-  })
-}
 
 /**
  * Stores what was left unstored, also by an earlier process, if nobody else has stored since: whoever closed the file heard
@@ -236,7 +225,7 @@ const NOTHING_ELSE: StoredAlso = { pending: {}, losesSetId: false }
 const PASSING: ReadonlySet<string> = new Set(['ETIMEDOUT', 'ENOTCONN', 'ECONNRESET', 'EINTR', 'EAGAIN'])
 
 /** It may be tried again when the server is heard of. */
-export const isPassing = (error: unknown): boolean => PASSING.has(FsError.from(error).code)
+const isPassing = (error: unknown): boolean => PASSING.has(FsError.from(error).code)
 
 async function finish(
   cm: CacheManager,

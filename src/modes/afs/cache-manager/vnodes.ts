@@ -67,7 +67,13 @@ export interface Node {
 
 export class Nodes {
   readonly #nodes = new Map<NodeId, Node>()
+  readonly #onGone: (id: NodeId) => void
   #next = ROOT_NODE + 1
+
+  /** `onGone`: neither the kernel nor an open has that node any more. */
+  constructor(onGone: (id: NodeId) => void) {
+    this.#onGone = onGone
+  }
 
   get size(): number {
     return this.#nodes.size
@@ -113,21 +119,22 @@ export class Nodes {
     node.frozen = vnode.attributes
   }
 
-  /** The kernel gives back lookups. True: it does not know the node any more. */
-  forget(id: NodeId, count: number): boolean {
+  /** The kernel gives back lookups. */
+  forget(id: NodeId, count: number): void {
     const node = this.#nodes.get(id)
-    if (node === undefined) return false
+    if (node === undefined) return
     node.lookups -= count
-    return this.collect(node)
+    this.collect(node)
   }
 
   /** Drops a node that neither the kernel nor an open needs. */
-  collect(node: Node): boolean {
-    if (node.lookups > 0 || node.content !== undefined || node.id === ROOT_NODE) return false
+  collect(node: Node): void {
+    if (node.lookups > 0 || node.content !== undefined || node.id === ROOT_NODE) return
     const { vnode } = node
     vnode.nodes.delete(node)
     if (vnode.node === node) vnode.node = undefined
-    return this.#nodes.delete(node.id)
+    this.#nodes.delete(node.id)
+    this.#onGone(node.id)
   }
 
   #add(id: NodeId, vnode: Vnode): Node {

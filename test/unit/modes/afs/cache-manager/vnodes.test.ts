@@ -33,7 +33,7 @@ test('those that nobody used go, later', () => {
 
 test('those that the kernel knows, that are changed, or that a call under way may be about, stay', () => {
   const { promises, vnodes, add, call, evicted } = table(0)
-  new Nodes().present(add(1))
+  new Nodes(() => {}).present(add(1))
   promises.changing(add(2).promise)
   call()
   add(3)
